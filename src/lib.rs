@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! GStreamer elements and a local server for Amazon Kinesis Video Streams.
+//!
+//! Modules are listed in layer order; `tests/architecture.rs` checks who may import whom.
+
+// Layer 0: vocabulary.
+pub mod frame;
+pub mod ids;
+pub mod time;
+pub mod track;
+// Layer 1: formats.
+pub mod ebml;
+pub mod mkv;
+pub mod wire;
+// Layer 2: machines.
+pub mod retry;
+// Layer 3: edge.
+// Layer 4: elements.
+mod plugin;
+// Beside: the peer.
+
+pub use plugin::plugin_register_static;

@@ -16,6 +16,7 @@ pub mod wire;
 pub mod retry;
 // Layer 3: edge.
 // Layer 4: elements.
+mod connection;
 mod plugin;
 // Beside: the peer.
 

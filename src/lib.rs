@@ -19,5 +19,7 @@ pub mod retry;
 mod connection;
 mod plugin;
 // Beside: the peer.
+#[cfg(feature = "server")]
+pub mod server;
 
 pub use plugin::plugin_register_static;

@@ -13,6 +13,7 @@ pub mod ebml;
 pub mod mkv;
 pub mod wire;
 // Layer 2: machines.
+pub mod producer;
 pub mod retry;
 // Layer 3: edge.
 // Layer 4: elements.

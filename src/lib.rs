@@ -14,6 +14,7 @@ pub mod mkv;
 pub mod wire;
 // Layer 2: machines.
 pub mod producer;
+pub mod consumer;
 pub mod retry;
 // Layer 3: edge.
 // Layer 4: elements.

@@ -17,6 +17,7 @@ pub mod producer;
 pub mod consumer;
 pub mod retry;
 // Layer 3: edge.
+pub mod io;
 // Layer 4: elements.
 mod connection;
 mod plugin;

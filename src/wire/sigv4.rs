@@ -6,7 +6,7 @@
 
 use std::{
     fmt,
-    time::{Duration, SystemTime},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use aws_credential_types::Credentials;
@@ -35,6 +35,18 @@ pub struct Keys {
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keys").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
+
+impl Keys {
+    /// `text` without the secrets, which the service's own error texts may quote.
+    pub fn redact(&self, text: &str) -> String {
+        let secrets = [Some(&self.secret_key), self.session_token.as_ref()];
+        secrets
+            .into_iter()
+            .flatten()
+            .filter(|secret| !secret.is_empty())
+            .fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "(secret)"))
     }
 }
 
@@ -84,7 +96,7 @@ pub fn sign_request(
         .identity(&identity)
         .region(region)
         .name(SERVICE)
-        .time(SystemTime::UNIX_EPOCH + Duration::from_nanos(time.as_nanos()))
+        .time(UNIX_EPOCH + Duration::from_nanos(time.as_nanos()))
         .settings(SigningSettings::default())
         .build()
         .map_err(SignError::new)?
@@ -167,6 +179,11 @@ mod tests {
         let text = format!("{:?}", keys(Some("TOKEN")));
         assert!(text.contains("AKIDEXAMPLE") && !text.contains("TOKEN"), "{text}");
         assert!(!text.contains("wJalr"), "{text}");
+        assert_eq!(
+            keys(Some("TOKEN")).redact("x-amz-security-token:TOKEN;"),
+            "x-amz-security-token:(secret);"
+        );
+        assert_eq!(keys(Some("")).redact("ab"), "ab");
     }
 
     #[test]

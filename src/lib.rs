@@ -13,8 +13,8 @@ pub mod ebml;
 pub mod mkv;
 pub mod wire;
 // Layer 2: machines.
-pub mod producer;
 pub mod consumer;
+pub mod producer;
 pub mod retry;
 // Layer 3: edge.
 pub mod io;

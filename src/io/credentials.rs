@@ -60,7 +60,7 @@ impl Default for Credentials {
 }
 
 impl Credentials {
-    fn with_environment(environment: fn(&str) -> Option<String>) -> Self {
+    pub(super) fn with_environment(environment: fn(&str) -> Option<String>) -> Self {
         Self { fixed: Arc::default(), environment }
     }
 

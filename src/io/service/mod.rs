@@ -366,3 +366,6 @@ impl Service {
 fn data(url: &str) -> Endpoint {
     Endpoint { url: url.trim_end_matches('/').to_owned(), origin: Origin::DataEndpoint }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ mod error;
 mod http;
 mod routes;
 mod service;
+pub mod store;
 
 use std::{
     io,

@@ -121,7 +121,7 @@ impl Consumer {
             }
             (State::Reading(_), Input::Ended) => self.ended(now),
             (State::Opening { .. } | State::Reading(_), Input::Failed(error)) => {
-                self.end_session();
+                self.end_session(now);
                 self.failed(now, error);
             }
             (state, Input::Resumed) => {
@@ -167,7 +167,7 @@ impl Consumer {
             State::Waiting { until } if now >= until => self.open(now),
             State::Opening { stall } | State::Reading(Reading { stall, .. }) if now >= stall => {
                 self.out.push_back(Output::Close);
-                self.end_session();
+                self.end_session(now);
                 self.failed(now, stalled());
             }
             State::New
@@ -294,18 +294,21 @@ impl Consumer {
         }
     }
 
-    /// The response is over, however it ended: takes what that cuts.
-    fn end_session(&mut self) {
+    /// The session is over, however it ended: takes what that cuts.
+    fn end_session(&mut self, now: Monotonic) {
         self.reassembler.end_session();
         while let Some(piece) = self.reassembler.pull(&self.cursor) {
             self.take(piece);
+        }
+        if !matches!(self.state, State::Done) {
+            self.wait(now, Duration::ZERO);
         }
     }
 
     fn ended(&mut self, now: Monotonic) {
         let State::Reading(reading) = &mut self.state else { return };
         let (since, progress, failed) = (reading.since, reading.progress, reading.failed.take());
-        self.end_session();
+        self.end_session(now);
         if matches!(self.state, State::Done) {
         } else if let Some((id, message)) = failed {
             self.failed(now, tagged_error(id, &message));

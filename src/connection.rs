@@ -14,9 +14,14 @@
 //! set while the element runs are used by the next request: [`Connection`] and the
 //! [`Service`](crate::io::Service)s made from it share them.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use gst::{glib, prelude::*};
+
+use crate::{
+    io::{Credentials, Service, ServiceConfig, credentials::StaticKeys},
+    wire::ServiceError,
+};
 
 /// What is used when the property is not set.
 const DEFAULT_USER_AGENT: &str = concat!("gst-plugin-kvs/", env!("CARGO_PKG_VERSION"));
@@ -29,18 +34,12 @@ const DEFAULT_COMPLETION_TIMEOUT_S: u32 = 10;
 pub(crate) struct Connection {
     endpoint: Option<String>,
     region: Option<String>,
-    keys: Keys,
+    keys: StaticKeys,
+    /// Shared with every service: takes `keys` over at once.
+    credentials: Credentials,
     user_agent: String,
     connection_timeout_s: u32,
     completion_timeout_s: u32,
-}
-
-/// Keys as they were set: never printed, never read back.
-#[derive(Clone, Default)]
-struct Keys {
-    access_key: Option<String>,
-    secret_key: Option<String>,
-    session_token: Option<String>,
 }
 
 impl Default for Connection {
@@ -48,7 +47,8 @@ impl Default for Connection {
         Self {
             endpoint: None,
             region: None,
-            keys: Keys::default(),
+            keys: StaticKeys::default(),
+            credentials: Credentials::default(),
             user_agent: DEFAULT_USER_AGENT.to_owned(),
             connection_timeout_s: DEFAULT_CONNECTION_TIMEOUT_S,
             completion_timeout_s: DEFAULT_COMPLETION_TIMEOUT_S,
@@ -155,6 +155,9 @@ impl Connection {
             }
             _ => return false,
         }
+        if placeholder(name).is_some() {
+            self.credentials.set_static(self.keys.clone());
+        }
         true
     }
 
@@ -167,6 +170,21 @@ impl Connection {
             "endpoint" => self.endpoint.to_value(),
             "user-agent" => self.user_agent.to_value(),
             _ => placeholder(name)?.to_value(),
+        })
+    }
+
+    /// The service these properties name. No network is used.
+    ///
+    /// # Errors
+    /// When the endpoint, the region or the user agent is none.
+    pub(crate) fn service(&self) -> Result<Service, ServiceError> {
+        Service::new(ServiceConfig {
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            credentials: self.credentials.clone(),
+            user_agent: self.user_agent.clone(),
+            connect_timeout: Duration::from_secs(self.connection_timeout_s.into()),
+            completion_timeout: Duration::from_secs(self.completion_timeout_s.into()),
         })
     }
 

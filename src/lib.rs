@@ -20,6 +20,7 @@ pub mod retry;
 pub mod io;
 // Layer 4: elements.
 mod connection;
+pub mod kvssink;
 mod plugin;
 // Beside: the peer.
 #[cfg(feature = "server")]

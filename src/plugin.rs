@@ -2,8 +2,8 @@
 //! What GStreamer loads: the plugin `kvs` and the registration of its elements.
 #![allow(missing_docs, reason = "gst::plugin_define! makes public items without docs")]
 
-fn plugin_init(_plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
-    Ok(())
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
+    crate::kvssink::register(plugin)
 }
 
 gst::plugin_define!(

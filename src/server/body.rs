@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{runtime::Handle, sync::mpsc, time::timeout};
 
 use super::error::ApiError;
 
@@ -32,6 +32,27 @@ pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, BodyError>;
 /// A body that is there at once.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> ReplyBody {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body that is sent piece by piece; an error cuts the connection. The sender learns that the
+/// client has gone when nobody receives any more.
+pub(crate) fn channel(pieces_ahead: usize) -> (mpsc::Sender<Result<Bytes, BodyError>>, ReplyBody) {
+    let (sender, receiver) = mpsc::channel(pieces_ahead);
+    (sender, ChannelBody(receiver).boxed_unsync())
+}
+
+struct ChannelBody(mpsc::Receiver<Result<Bytes, BodyError>>);
+
+impl Body for ChannelBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|result| result.map(Frame::data)))
+    }
 }
 
 /// The body of a request.

@@ -8,6 +8,8 @@ use std::{fmt, io};
 
 use http::StatusCode;
 
+use super::store::StoreError;
+
 /// Why a request is refused. `Display` is the message the client reads; it names the cause and,
 /// where there is one, the remedy. Never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,11 @@ impl ApiError {
     /// The resource ARN is of the wrong form.
     pub(crate) fn invalid_resource_format(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "InvalidResourceFormatException", message)
+    }
+
+    /// The request body is no JSON.
+    pub(crate) fn serialization(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "SerializationException", message)
     }
 
     /// No such stream, or it is being deleted.
@@ -137,6 +144,21 @@ impl fmt::Display for ApiError {
 }
 
 impl std::error::Error for ApiError {}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Closed => Self::unavailable(),
+            StoreError::Exists => Self::in_use("A stream of this name exists already."),
+            StoreError::NoStream => Self::not_found("it was deleted"),
+            StoreError::Corrupt { .. }
+            | StoreError::Index(_)
+            | StoreError::Io(_)
+            | StoreError::Locked(_)
+            | StoreError::Metadata(_) => Self::internal(error),
+        }
+    }
+}
 
 impl From<io::Error> for ApiError {
     fn from(error: io::Error) -> Self {

@@ -23,10 +23,15 @@ use super::{
     drain::{Drain, Phase},
     routes,
     service::Service,
+    stall::StallGuard,
 };
+use crate::io::clock;
 
 /// How long to wait after the system refused a connection, for example for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often stored fragments are held against their retention.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Serves until the drain is over or the server is stopped.
 pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
@@ -43,6 +48,7 @@ pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
                     tracing::error!(%error, "cannot accept connections");
                 }
             }
+            () = expire_now_and_then(&service) => {}
             () = drain.requested() => {}
         }
         let open = connections.len();
@@ -51,6 +57,7 @@ pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) {
         if timeout(service.config.limits.drain_deadline, all).await.is_err() {
             tracing::warn!("drain deadline passed with connections still open");
         }
+        service.store.close().await;
     };
     tokio::select! {
         () = run => {}
@@ -85,6 +92,16 @@ async fn accept_all(
     }
 }
 
+/// Lets go of fragments whose retention has passed.
+async fn expire_now_and_then(service: &Service) {
+    loop {
+        sleep(EXPIRY_INTERVAL).await;
+        if let Err(error) = service.store.expire(clock::wall()).await {
+            tracing::error!(%error, "fragments past their retention cannot be removed");
+        }
+    }
+}
+
 async fn serve_connection(stream: TcpStream, service: Arc<Service>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
@@ -100,7 +117,8 @@ async fn serve_connection(stream: TcpStream, service: Arc<Service>) {
         let service = Arc::clone(&service);
         async move { Ok::<_, Infallible>(call(&service, request).await) }
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), answer);
+    let socket = TokioIo::new(StallGuard::new(stream, limits.write_timeout));
+    let connection = builder.serve_connection(socket, answer);
     tokio::pin!(connection);
     let result = tokio::select! {
         result = &mut connection => result,

@@ -9,15 +9,20 @@
 //! It shares formats with the elements and nothing else: a misunderstanding of the protocol must
 //! not be shared by both sides.
 
+mod archived;
 mod auth;
 mod body;
 mod config;
+mod control_plane;
 mod drain;
 mod error;
 mod http;
 mod routes;
 mod service;
+mod stall;
 pub mod store;
+mod token;
+mod validate;
 
 use std::{
     io,

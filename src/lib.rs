@@ -25,5 +25,8 @@ mod plugin;
 // Beside: the peer.
 #[cfg(feature = "server")]
 pub mod server;
+// Beside: what holds for any bytes.
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 
 pub use plugin::plugin_register_static;

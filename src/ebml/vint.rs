@@ -50,8 +50,11 @@ pub fn decode_size(bytes: &[u8]) -> Result<Option<(Size, usize)>, InvalidVint> {
     Ok(Some((size, len)))
 }
 
-/// Encodes a known size in exactly `width` bytes; `None` when it does not fit.
+/// Encodes a known size in exactly `width` bytes, 1 to 8; `None` when it does not fit.
 pub fn encode_size(size: u64, width: usize) -> Option<[u8; 8]> {
+    if !(1..=8).contains(&width) {
+        return None;
+    }
     let mut out = [0; 8];
     let max = (1u64 << (7 * width)) - 2;
     let bytes = (size | (1 << (7 * width))).to_be_bytes();
@@ -94,6 +97,7 @@ mod tests {
     fn refuses_overlong() {
         assert_eq!(decode_size(&[0]), Err(InvalidVint(0)));
         assert_eq!(decode_id(&[0x08]), Err(InvalidVint(0x08)));
+        assert_eq!((encode_size(0, 0), encode_size(0, 9)), (None, None));
     }
 
     proptest! {

@@ -30,9 +30,16 @@ pub enum HeaderError {
         /// Lowest version a reader must understand.
         read_version: u64,
     },
-    /// IDs over 4 or sizes over 8 bytes are announced.
+    /// Two tracks have the same number.
+    #[error("track {0} is declared twice")]
+    Duplicate(TrackNumber),
+    /// The EBML itself is of a version that this reader does not understand.
+    #[error("EBMLReadVersion is {0}: expected 1")]
+    EbmlVersion(u64),
+    /// Lengths are announced that Matroska does not have.
     #[error(
-        "EBMLMaxIDLength {max_id_length} or EBMLMaxSizeLength {max_size_length} is over 4 or 8"
+        "EBMLMaxIDLength is {max_id_length}, EBMLMaxSizeLength is {max_size_length}: expected 4, \
+         and 1 to 8"
     )]
     Lengths {
         /// EBMLMaxIDLength.
@@ -65,22 +72,26 @@ pub struct EbmlHeader {
 impl EbmlHeader {
     pub(super) fn parse(header: &Element) -> Result<Self, HeaderError> {
         let (mut doc_type, mut version, mut read_version) = (String::from("matroska"), 1, 1);
-        let (mut max_id_length, mut max_size_length) = (4, 8);
+        let (mut ebml_version, mut max_id_length, mut max_size_length) = (1, 4, 8);
         for child in header.children() {
             let child = child?;
             match child.id {
                 ids::DOC_TYPE => doc_type = child.text(),
                 ids::DOC_TYPE_VERSION => version = child.uint()?,
                 ids::DOC_TYPE_READ_VERSION => read_version = child.uint()?,
+                ids::EBML_READ_VERSION => ebml_version = child.uint()?,
                 ids::EBML_MAX_ID_LENGTH => max_id_length = child.uint()?,
                 ids::EBML_MAX_SIZE_LENGTH => max_size_length = child.uint()?,
                 _ => {}
             }
         }
+        if ebml_version > 1 {
+            return Err(HeaderError::EbmlVersion(ebml_version));
+        }
         if !matches!(doc_type.as_str(), "matroska" | "webm") || read_version > 4 {
             return Err(HeaderError::DocType { doc_type, read_version });
         }
-        if max_id_length > 4 || !(1..=8).contains(&max_size_length) {
+        if max_id_length != 4 || !(1..=8).contains(&max_size_length) {
             return Err(HeaderError::Lengths { max_id_length, max_size_length });
         }
         Ok(Self { doc_type, doc_type_version: version, max_size_length })
@@ -115,14 +126,18 @@ impl Info {
 }
 
 pub(super) fn parse_tracks(tracks: &Element) -> Result<Vec<Track>, HeaderError> {
-    let mut entries = Vec::new();
+    let mut entries: Vec<Track> = Vec::new();
     for child in tracks.children() {
         let child = child?;
         if child.id == ids::TRACK_ENTRY {
             if entries.len() == MAX_TRACKS {
                 return Err(HeaderError::TooMany(MAX_TRACKS));
             }
-            entries.push(parse_track(&child)?);
+            let track = parse_track(&child)?;
+            if entries.iter().any(|other| other.number == track.number) {
+                return Err(HeaderError::Duplicate(track.number));
+            }
+            entries.push(track);
         }
     }
     Ok(entries)
@@ -187,7 +202,13 @@ fn parse_audio(children: Children) -> Result<AudioFormat, HeaderError> {
         let child = child?;
         let count = || child.uint().map(|v| u32::try_from(v).unwrap_or(u32::MAX));
         match child.id {
-            ids::SAMPLING_FREQUENCY => audio.sampling_hz = child.float()?,
+            ids::SAMPLING_FREQUENCY => {
+                // Tolerance: RFC 9559 wants more than 0; what is no frequency counts as not given.
+                let hz = child.float()?;
+                if hz.is_finite() && hz > 0.0 {
+                    audio.sampling_hz = hz;
+                }
+            }
             ids::CHANNELS => audio.channels = count()?,
             ids::BIT_DEPTH => audio.bit_depth = Some(count()?),
             _ => {}

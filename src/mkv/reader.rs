@@ -156,6 +156,8 @@ pub struct Reader {
     segment: Option<Open>,
     cluster: Option<Open>,
     failed: bool,
+    /// What was refused still stands at the front of `input`, and would be refused again.
+    refused_ahead: bool,
     /// Looking for the next EBML header.
     searching: bool,
 }
@@ -178,6 +180,7 @@ impl Reader {
             segment: None,
             cluster: None,
             failed: false,
+            refused_ahead: false,
             searching: false,
         }
     }
@@ -200,9 +203,14 @@ impl Reader {
         if self.failed || (self.searching && !self.search()) {
             return Ok(None);
         }
+        let offset = self.offset;
         let event = self.next_event();
-        self.failed = event.is_err();
-        event.map_err(|kind| Error { offset: self.offset, kind })
+        if let Err(kind) = &event {
+            self.failed = true;
+            // A document that begins inside another one, which was cut, is where to go on.
+            self.refused_ahead = offset == self.offset && *kind != ErrorKind::Unexpected(ids::EBML);
+        }
+        event.map_err(|kind| Error { offset, kind })
     }
 
     /// Says that no more input comes. Gives the ends of what is still open, then checks that the
@@ -225,8 +233,7 @@ impl Reader {
 
     /// Drops the rest of the running document: the next event is the next EBML header.
     pub fn resync(&mut self) {
-        if self.failed || self.document {
-            // The header that was refused must not be found again.
+        if std::mem::take(&mut self.refused_ahead) {
             self.offset += self.input.skip(1) as u64;
         }
         (self.segment, self.cluster, self.document) = (None, None, false);
@@ -253,10 +260,12 @@ impl Reader {
     }
 
     fn next_event(&mut self) -> Result<Option<Event>, ErrorKind> {
-        if self.cluster.is_some_and(|open| open.end == Some(self.offset)) {
+        let ends_here = |open: Open| open.end == Some(self.offset);
+        let segment_ends = self.segment.is_some_and(ends_here);
+        if self.cluster.is_some_and(|open| segment_ends || ends_here(open)) {
             return Ok(Some(self.end_cluster()));
         }
-        if self.segment.is_some_and(|open| open.end == Some(self.offset)) {
+        if segment_ends {
             return Ok(Some(self.end_segment()));
         }
         let mut head = [0; MAX_HEADER_LEN];
@@ -278,13 +287,13 @@ impl Reader {
         let header_len = id_len + size_len;
         let end =
             size.map(|size| self.offset.saturating_add(header_len as u64).saturating_add(size));
-        let parent_end = self.cluster.or(self.segment).and_then(|open| open.end);
-        if let (Some(parent_end), Some(end)) = (parent_end, end)
-            && end > parent_end
-        {
+        let needed = end.unwrap_or(self.offset.saturating_add(header_len as u64));
+        let parents = [self.cluster, self.segment].into_iter().flatten();
+        if parents.filter_map(|parent| parent.end).any(|parent_end| needed > parent_end) {
             return Err(ErrorKind::Unexpected(id));
         }
-        if size_len as u64 > self.max_size_length {
+        // What a document announces holds inside it, not for the next one's header.
+        if id != ids::EBML && size_len as u64 > self.max_size_length {
             return Err(ErrorKind::TooLarge { id, size: size.unwrap_or(u64::MAX) });
         }
         match id {
@@ -336,16 +345,14 @@ impl Reader {
         let Some(len) = len.filter(|_| size <= limit) else {
             return Err(ErrorKind::TooLarge { id, size });
         };
-        let mut parse_error = None;
         let Some(raw) = self.input.take(len) else { return Ok(None) };
         let element = Element { id, data: raw.slice(header_len..) };
-        let kind = self.parse(element).unwrap_or_else(|error| {
-            parse_error = Some(error);
-            EventKind::Other(id)
-        });
-        match parse_error {
-            Some(error) => Err(error),
-            None => Ok(Some(self.event(raw, kind))),
+        match self.parse(element) {
+            Ok(kind) => Ok(Some(self.event(raw, kind))),
+            Err(error) => {
+                self.offset += raw.len() as u64;
+                Err(error)
+            }
         }
     }
 
@@ -409,3 +416,6 @@ fn is_cluster_child(id: Id) -> bool {
             | ids::BLOCK_GROUP
     )
 }
+
+#[cfg(test)]
+mod tests;

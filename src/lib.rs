@@ -21,6 +21,7 @@ pub mod io;
 // Layer 4: elements.
 mod connection;
 pub mod kvssink;
+pub mod kvssrc;
 mod plugin;
 // Beside: the peer.
 #[cfg(feature = "server")]

@@ -3,7 +3,8 @@
 #![allow(missing_docs, reason = "gst::plugin_define! makes public items without docs")]
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
-    crate::kvssink::register(plugin)
+    crate::kvssink::register(plugin)?;
+    crate::kvssrc::register(plugin)
 }
 
 gst::plugin_define!(

@@ -34,7 +34,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Completeness, Corrupt, CorruptCause, Counts, Cursor, FragmentEnd, FragmentHead, FragmentStart,
+    Completeness, Corrupt, CorruptCause, Cursor, FragmentEnd, FragmentHead, FragmentStart,
     recent::Recent,
 };
 use crate::{

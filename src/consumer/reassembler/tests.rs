@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 use proptest::prelude::*;
 
-use super::{super::testing::*, *};
+use super::{
+    super::{Counts, testing::*},
+    *,
+};
 use crate::{mkv::writer, wire::get_media::StartSelector};
 
 /// A reassembler with the cursor that a consumer would keep.

@@ -10,6 +10,7 @@ use super::{
     config::Config,
     drain::Drain,
     error::ApiError,
+    relay::Relay,
     store::{MemoryBounds, Store, StoreConfig, StoreError, Stream},
 };
 use crate::{ids::StreamRef, io::clock};
@@ -25,6 +26,8 @@ pub(crate) struct Service {
     pub(crate) drain: Drain,
     /// Streams and fragments.
     pub(crate) store: Store,
+    /// Fragments on their way from producers to consumers and to the store.
+    pub(crate) relay: Relay,
 }
 
 impl Service {
@@ -43,7 +46,7 @@ impl Service {
             };
             io::Error::new(kind, error)
         })?;
-        Ok(Arc::new(Self { config, url, drain, store }))
+        Ok(Arc::new(Self { config, url, drain, store, relay: Relay::default() }))
     }
 
     /// The stream that is meant.

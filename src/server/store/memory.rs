@@ -49,6 +49,10 @@ impl Memory {
         later.next().map(|(_, (meta, _))| *meta)
     }
 
+    pub(super) fn highest(&self) -> Option<Number> {
+        self.fragments.last_key_value().map(|(number, _)| *number)
+    }
+
     pub(super) fn metas(&self) -> impl Iterator<Item = FragmentMeta> {
         self.fragments.values().map(|(meta, _)| *meta)
     }

@@ -388,6 +388,15 @@ impl Store {
         self.next_after(stream, Number::MIN)
     }
 
+    /// The highest number that was ever stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Index`].
+    pub fn highest(&self, stream: &Stream) -> Result<Option<Number>, StoreError> {
+        let memory = stream.memory().highest();
+        Ok(self.0.index.highest(stream.id())?.max(memory))
+    }
+
     /// The fragment that contains `time`; in a gap the next later one.
     ///
     /// # Errors

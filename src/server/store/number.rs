@@ -98,6 +98,18 @@ impl Number {
         text.parse().expect("1 to 49 decimal digits are a fragment number")
     }
 
+    /// The highest value below it, given out or not.
+    pub fn before(mut self) -> Self {
+        for byte in self.0.iter_mut().rev() {
+            let (value, borrowed) = byte.overflowing_sub(1);
+            *byte = value;
+            if !borrowed {
+                return self;
+            }
+        }
+        Self::MIN
+    }
+
     /// The sequence inside.
     pub fn sequence(&self) -> u64 {
         (self.upper() >> 28) as u64
@@ -198,6 +210,7 @@ mod tests {
             prop_assert!(x.is_ours());
             prop_assert_eq!(Number::parse(&x.to_fragment_number()), x);
             prop_assert_eq!(x.to_string().len(), 47);
+            prop_assert!(x.before() < x && Number::MIN.before() == Number::MIN);
             if a.0 != b.0 {
                 prop_assert_eq!(x < y, a.0 < b.0);
                 prop_assert_eq!(x.to_fragment_number() < y.to_fragment_number(), a.0 < b.0);

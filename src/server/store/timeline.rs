@@ -9,11 +9,18 @@ use crate::time::Timestamp;
 /// How long a fragment's last frame is taken to last: its length ends where that frame starts.
 const LAST_FRAME: Duration = Duration::from_millis(200);
 
+impl TimeKind {
+    /// Up to when a fragment that starts at `start` is taken to last.
+    pub fn end(self, start: Timestamp, length_ms: u32) -> Timestamp {
+        let length = Duration::from_millis(u64::from(length_ms)) + LAST_FRAME;
+        start.checked_add(length).unwrap_or(start)
+    }
+}
+
 /// Whether the fragment's media covers `time`.
 fn covers(meta: &FragmentMeta, kind: TimeKind, time: Timestamp) -> bool {
     let start = kind.of(meta);
-    let length = Duration::from_millis(u64::from(meta.length_ms)) + LAST_FRAME;
-    start <= time && time.saturating_since(start) <= length
+    start <= time && time <= kind.end(start, meta.length_ms)
 }
 
 /// The fragment that contains `time`: the last started one of those that cover it; in a gap the

@@ -287,7 +287,7 @@ impl Reader {
         let header_len = id_len + size_len;
         let end =
             size.map(|size| self.offset.saturating_add(header_len as u64).saturating_add(size));
-        let needed = end.unwrap_or(self.offset.saturating_add(header_len as u64));
+        let needed = end.unwrap_or_else(|| self.offset.saturating_add(header_len as u64));
         let parents = [self.cluster, self.segment].into_iter().flatten();
         if parents.filter_map(|parent| parent.end).any(|parent_end| needed > parent_end) {
             return Err(ErrorKind::Unexpected(id));

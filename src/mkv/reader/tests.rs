@@ -208,7 +208,8 @@ fn every_kind_of_block_is_read() {
     };
     let duration = element(ids::BLOCK_DURATION, &[1, 0]);
     let reference = element(ids::REFERENCE_BLOCK, &[0xFF]);
-    let blocks = in_cluster(&[group(&[duration.clone()]), group(&[reference, duration])]);
+    let blocks =
+        in_cluster(&[group(std::slice::from_ref(&duration)), group(&[reference, duration])]);
     assert_eq!(blocks.iter().map(|b| b.key).collect::<Vec<_>>(), [true, false]);
     for block in blocks {
         assert_eq!((block.track, block.offset_ticks), (TrackNumber(2), -1));
@@ -222,7 +223,7 @@ fn announced_lengths_are_checked() {
     let longer = bytes(|w| w.header(ids::VOID, 0, SizeWidth::Four));
     let announce = |size_length: u64| ebml(|w| w.uint(ids::EBML_MAX_SIZE_LENGTH, size_length));
     // Segment sizes of unknown() take eight bytes, those of segment() one.
-    let with_void = |header: Vec<u8>| [header, segment(&[longer.clone()])].concat();
+    let with_void = |header: Vec<u8>| [header, segment(std::slice::from_ref(&longer))].concat();
     assert_eq!(told(&with_void(announce(4))), "ESos");
     let refused = ErrorKind::TooLarge { id: ids::VOID, size: 0 };
     assert_eq!(fault(&with_void(announce(3))), refused);

@@ -112,6 +112,8 @@ pub enum DropCause {
     NoCaps,
     /// The service will never take its fragment, for this error id.
     Rejected(u32),
+    /// The producer gave up: see [`Event::Error`].
+    Stopped,
     /// It waited too long for a session that declares its track.
     TrackAbsent,
 }
@@ -125,6 +127,7 @@ impl fmt::Display for DropCause {
             Self::Late => f.write_str("later than the fragment it belongs to"),
             Self::NoCaps => f.write_str("before caps"),
             Self::Rejected(id) => write!(f, "fragment refused by the service (error {id})"),
+            Self::Stopped => f.write_str("after an error that ends the upload"),
             Self::TrackAbsent => f.write_str("no session could take its track in time"),
         }
     }

@@ -19,48 +19,78 @@
 
 mod api;
 mod config;
-
-pub use api::{
-    Action, Drained, DropCause, Event, InputFrame, PadId, Payload, PushOutcome, SessionId, Stats,
-    TrackDescription, Transmit, Warning,
-};
-pub use config::{Config, OnFull, Persistence, limit};
+mod delivery;
+mod fragmenter;
+mod in_flight;
+mod intake;
+mod membership;
+mod outbox;
+mod pad;
+mod session;
+mod spool;
+mod timeline;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+pub use self::{
+    api::{
+        Action, Drained, DropCause, Event, InputFrame, PadId, Payload, PushOutcome, SessionId,
+        Stats, TrackDescription, Transmit, Warning,
+    },
+    config::{Config, OnFull, Persistence, limit},
+};
+use self::{delivery::Delivery, intake::Intake, outbox::Outbox, spool::Spool};
 use crate::{
-    time::Monotonic,
+    time::{Monotonic, Timestamp},
     wire::{ServiceError, ack::AckEvent},
 };
+
+/// What the parts work on.
+struct Env<'a> {
+    now: Monotonic,
+    config: &'a Config,
+    spool: &'a mut Spool,
+    out: &'a mut Outbox,
+}
 
 /// The machine. See the module for its law.
 #[derive(Debug)]
 pub struct Producer {
     config: Config,
+    intake: Intake,
+    spool: Spool,
+    delivery: Delivery,
+    out: Outbox,
 }
 
-#[expect(clippy::todo, unused_variables, reason = "signatures land first; bodies follow at once")]
 impl Producer {
     /// A producer without pads.
     pub fn new(config: Config) -> Self {
-        Self { config }
+        Self {
+            intake: Intake::new(&config),
+            spool: Spool::default(),
+            delivery: Delivery::new(&config),
+            out: Outbox::default(),
+            config,
+        }
     }
 
     /// A new pad. `None`: there are [`limit::TRACKS`] already.
-    pub fn add_pad(&mut self, now: Monotonic) -> Option<PadId> {
-        todo!()
+    pub fn add_pad(&mut self) -> Option<PadId> {
+        self.intake.add_pad()
     }
 
-    /// A pad's caps. A change starts a new session at the pad's next frame.
+    /// A pad's caps. A change that matters starts a new session at the pad's next frame.
     pub fn set_track(&mut self, now: Monotonic, pad: PadId, track: TrackDescription) {
-        todo!()
+        self.take_in(now, |intake, env| intake.set_track(env, pad, track));
     }
 
     /// A pad is gone. What it pushed stays.
     pub fn remove_pad(&mut self, now: Monotonic, pad: PadId) {
-        todo!()
+        self.take_in(now, |intake, env| intake.remove_pad(env, pad));
+        self.drain_when_ended(now);
     }
 
     /// One frame. Nothing is taken when the outcome is [`PushOutcome::Full`].
@@ -70,79 +100,108 @@ impl Producer {
         pad: PadId,
         frame: &InputFrame<'_>,
     ) -> PushOutcome {
-        todo!()
+        if self.delivery.failed() {
+            self.out.refuse(DropCause::Stopped, 1, frame.payload.len() as u64);
+            self.out.report_drops(now, false);
+            return PushOutcome::Dropped(DropCause::Stopped);
+        }
+        let outcome = self.take_in(now, |intake, env| intake.push(env, pad, frame));
+        if outcome == PushOutcome::Accepted {
+            self.delivery.cancel_drain();
+        }
+        outcome
     }
 
-    /// A pad has no frame before `until` (GAP event).
-    pub fn gap(&mut self, now: Monotonic, pad: PadId, until: crate::time::Timestamp) {
-        todo!()
+    /// A pad has no frame before `until` (GAP event), mapped as [`InputFrame::time`] is.
+    pub fn gap(&mut self, now: Monotonic, pad: PadId, until: Timestamp) {
+        self.take_in(now, |intake, env| intake.gap(env, pad, until));
     }
 
     /// A pad is at its end. When all are, the end begins: see [`Event::Drained`]. A frame pushed
     /// later takes it back.
     pub fn end_of_stream(&mut self, now: Monotonic, pad: PadId) {
-        todo!()
+        self.take_in(now, |intake, env| intake.end_of_stream(env, pad));
+        self.drain_when_ended(now);
     }
 
-    /// FLUSH_STOP: the open fragment is completed and time is mapped anew. Nothing is discarded.
+    fn drain_when_ended(&mut self, now: Monotonic) {
+        if self.intake.all_ended() {
+            self.stop(now);
+        }
+    }
+
+    /// FLUSH_STOP of a pad: the open fragment is completed, and the times that follow may start
+    /// anywhere. Nothing is discarded.
     pub fn flush(&mut self, now: Monotonic, pad: PadId) {
-        todo!()
+        self.take_in(now, |intake, env| intake.flush(env, pad));
     }
 
     /// The end of everything without EOS (PAUSED to READY): completes the fragment and begins to
     /// drain.
     pub fn stop(&mut self, now: Monotonic) {
-        todo!()
+        self.take_in(now, |intake, env| intake.end_fragment(env));
+        self.deliver(now, |delivery, env| {
+            delivery.begin_drain(env);
+            delivery.plan(env);
+        });
     }
 
-    /// What DescribeStream said about retention.
-    pub fn set_persistence(&mut self, now: Monotonic, persistence: Persistence) {
-        todo!()
+    /// What makes a fragment safe, once DescribeStream has told the stream's retention.
+    pub fn set_persistence(&mut self, persistence: Persistence) {
+        self.config.persistence = persistence;
     }
 
-    /// Whether a pad that got [`PushOutcome::Full`] may try again.
+    /// Whether a pad that got [`PushOutcome::Full`] should try again.
     pub fn has_room(&self) -> bool {
-        todo!()
+        self.delivery.failed() || self.intake.has_room(&self.config, &self.spool)
     }
 
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Monotonic) {
-        todo!()
+        self.take_in(now, |intake, env| intake.handle_timeout(env));
+        self.deliver(now, |delivery, env| delivery.handle_timeout(env));
     }
 
     /// When [`Self::handle_timeout`] is due.
     pub fn next_timeout(&self) -> Option<Monotonic> {
-        todo!()
+        let intake = self.intake.next_timeout(&self.config, &self.spool);
+        let delivery = self.delivery.next_timeout(&self.config, &self.spool);
+        [intake, delivery, self.out.next_timeout()].into_iter().flatten().min()
     }
 
     /// The next thing for the driver to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        todo!()
+        self.out.poll_action()
     }
 
     /// The next thing to tell.
     pub fn poll_event(&mut self) -> Option<Event> {
-        todo!()
+        self.out.poll_event()
     }
 
-    /// Appends the next bytes of a session's body to `out`: several pieces, never many.
+    /// Appends the next bytes of a session's body to `out`: a few pieces, about 256 KiB. Those
+    /// must not be taken back: they count as sent.
     pub fn poll_transmit(
         &mut self,
         now: Monotonic,
         session: SessionId,
         out: &mut VecDeque<Bytes>,
     ) -> Transmit {
-        todo!()
+        self.deliver(now, |delivery, env| delivery.transmit(env, session, out))
     }
 
     /// The response head came: the service reads the body.
     pub fn session_started(&mut self, now: Monotonic, session: SessionId) {
-        todo!()
+        self.deliver(now, |delivery, env| delivery.started(env, session));
     }
 
     /// An ack of a session.
     pub fn handle_ack(&mut self, now: Monotonic, session: SessionId, ack: AckEvent) {
-        todo!()
+        let open = self.spool.open().is_some();
+        let rejected = self.deliver(now, |delivery, env| delivery.ack(env, session, ack));
+        if let Some(id) = rejected.filter(|_| open && self.spool.open().is_none()) {
+            self.intake.open_fragment_rejected(DropCause::Rejected(id));
+        }
     }
 
     /// A session is over: its response ended (`Ok`), or it failed or never came about (`Err`).
@@ -152,11 +211,60 @@ impl Producer {
         session: SessionId,
         result: Result<(), ServiceError>,
     ) {
-        todo!()
+        self.deliver(now, |delivery, env| delivery.ended(env, session, result));
     }
 
     /// Counts.
     pub fn stats(&self) -> Stats {
-        todo!()
+        Stats {
+            spooled_fragments: self.spool.unsettled(),
+            spooled_frames: self.spool.frames() + self.intake.held_frames(),
+            spooled_bytes: self.spool.pinned() + self.intake.held(),
+            ..self.out.stats
+        }
+    }
+
+    /// Runs a step of the input side, then sees to it that what came of it is sent.
+    fn take_in<T>(
+        &mut self,
+        now: Monotonic,
+        step: impl FnOnce(&mut Intake, &mut Env<'_>) -> T,
+    ) -> T {
+        let Self { config, intake, spool, delivery, out } = self;
+        let result = step(intake, &mut Env { now, config, spool, out });
+        if delivery.idle() || spool.take_changed() {
+            delivery.plan(&mut Env { now, config, spool, out });
+        }
+        out.report_drops(now, false);
+        result
+    }
+
+    /// Runs a step of the output side.
+    fn deliver<T>(
+        &mut self,
+        now: Monotonic,
+        step: impl FnOnce(&mut Delivery, &mut Env<'_>) -> T,
+    ) -> T {
+        let Self { config, spool, delivery, out, .. } = self;
+        let result = step(delivery, &mut Env { now, config, spool, out });
+        out.report_drops(now, false);
+        result
+    }
+
+    /// Checks what must hold after every call; for tests.
+    ///
+    /// # Panics
+    /// When it does not hold.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) {
+        self.intake.check_invariants();
+        self.spool.check_invariants();
+        self.delivery.check_invariants(&self.spool);
+        let stats = self.stats();
+        assert_eq!(
+            stats.accepted_frames,
+            stats.persisted_frames + self.out.lost_frames + stats.spooled_frames,
+            "every accepted frame is safe, dropped or held: {stats:?}"
+        );
     }
 }

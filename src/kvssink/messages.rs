@@ -59,6 +59,7 @@ fn cause_nick(cause: DropCause) -> &'static str {
         DropCause::Late => "late",
         DropCause::NoCaps => "no-caps",
         DropCause::Rejected(_) => "rejected",
+        DropCause::Stopped => "stopped",
         DropCause::TrackAbsent => "track-absent",
     }
 }
@@ -75,6 +76,7 @@ fn cause_remedy(cause: DropCause) -> &'static str {
         DropCause::Late => "the timestamps of this track jump back: check the source, or remux",
         DropCause::NoCaps => "insert a parser before kvssink",
         DropCause::Rejected(_) => "see the service's error id",
+        DropCause::Stopped => "see the error that was posted before",
         DropCause::TrackAbsent => "the tracks must start and run together",
     }
 }

@@ -78,8 +78,8 @@ impl Producer {
     }
 
     /// A new pad. `None`: there are [`limit::TRACKS`] already.
-    pub fn add_pad(&mut self) -> Option<PadId> {
-        self.intake.add_pad()
+    pub fn add_pad(&mut self, now: Monotonic) -> Option<PadId> {
+        self.take_in(now, |intake, _| intake.add_pad())
     }
 
     /// A pad's caps. A change that matters starts a new session at the pad's next frame.
@@ -147,8 +147,9 @@ impl Producer {
     }
 
     /// What makes a fragment safe, once DescribeStream has told the stream's retention.
-    pub fn set_persistence(&mut self, persistence: Persistence) {
+    pub fn set_persistence(&mut self, now: Monotonic, persistence: Persistence) {
         self.config.persistence = persistence;
+        self.deliver(now, |delivery, env| delivery.plan(env));
     }
 
     /// Whether a pad that got [`PushOutcome::Full`] should try again.

@@ -73,11 +73,6 @@ impl RequestBody {
         Self { incoming: Some(incoming), ahead: None, withheld: expects_continue, ended }
     }
 
-    /// Whether the client may still be sending.
-    pub(crate) fn is_unfinished(&self) -> bool {
-        !self.ended
-    }
-
     /// Asks for the body before the answer is given, because hyper sends `100 Continue` only if
     /// somebody polls the body while no answer has begun.
     pub(crate) async fn begin(&mut self) {

@@ -12,7 +12,7 @@ use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     sync::Semaphore,
     task::JoinSet,
     time::{sleep, timeout},
@@ -78,6 +78,9 @@ async fn accept_all(
         match listener.accept().await {
             Ok((stream, peer)) => {
                 tracing::debug!(%peer, "accepted");
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "cannot set TCP_NODELAY");
+                }
                 let service = Arc::clone(service);
                 connections.spawn(async move {
                     serve_connection(stream, service).await;
@@ -102,10 +105,10 @@ async fn expire_now_and_then(service: &Service) {
     }
 }
 
-async fn serve_connection(stream: TcpStream, service: Arc<Service>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
+async fn serve_connection<S>(stream: S, service: Arc<Service>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let limits = &service.config.limits;
     let mut builder = http1::Builder::new();
     builder
@@ -140,3 +143,6 @@ async fn call(service: &Arc<Service>, request: Request<Incoming>) -> Response<Re
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     routes::answer(service, head, RequestBody::new(incoming, expects_continue)).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,15 +17,20 @@ use super::{
     body::{ReplyBody, RequestBody, full},
     control_plane,
     error::ApiError,
+    get_media, put_media,
     service::Service,
 };
 use crate::{
     ids::StreamArn,
-    wire::control::{
-        CreateStreamInput, DeleteStreamInput, DescribeStreamInput, ErrorBody,
-        GET_MEDIA_FOR_FRAGMENT_LIST_PATH, GetDataEndpointInput, ListFragmentsInput,
-        ListStreamsInput, ListTagsForStreamInput, Operation as _, TagStreamInput, UntagStreamInput,
-        UpdateDataRetentionInput, UpdateStreamInput,
+    wire::{
+        control::{
+            CreateStreamInput, DeleteStreamInput, DescribeStreamInput, ErrorBody,
+            GET_MEDIA_FOR_FRAGMENT_LIST_PATH, GET_MEDIA_PATH, GetDataEndpointInput,
+            ListFragmentsInput, ListStreamsInput, ListTagsForStreamInput, Operation as _,
+            PUT_MEDIA_PATH, TagStreamInput, UntagStreamInput, UpdateDataRetentionInput,
+            UpdateStreamInput,
+        },
+        put_media::PutMediaHead,
     },
 };
 
@@ -48,10 +53,12 @@ enum Operation {
     DeleteStream,
     DescribeStream,
     GetDataEndpoint,
+    GetMedia,
     GetMediaForFragmentList,
     ListFragments,
     ListStreams,
     ListTagsForStream,
+    PutMedia,
     TagStream,
     UntagStream,
     UpdateDataRetention,
@@ -100,10 +107,12 @@ impl Operation {
             DeleteStreamInput::PATH => Some(Self::DeleteStream),
             DescribeStreamInput::PATH => Some(Self::DescribeStream),
             GET_MEDIA_FOR_FRAGMENT_LIST_PATH => Some(Self::GetMediaForFragmentList),
+            GET_MEDIA_PATH => Some(Self::GetMedia),
             GetDataEndpointInput::PATH => Some(Self::GetDataEndpoint),
             ListFragmentsInput::PATH => Some(Self::ListFragments),
             ListStreamsInput::PATH => Some(Self::ListStreams),
             ListTagsForStreamInput::PATH => Some(Self::ListTagsForStream),
+            PUT_MEDIA_PATH => Some(Self::PutMedia),
             TagStreamInput::PATH => Some(Self::TagStream),
             UntagStreamInput::PATH => Some(Self::UntagStream),
             UpdateDataRetentionInput::PATH => Some(Self::UpdateDataRetention),
@@ -116,8 +125,16 @@ impl Operation {
         self,
         service: &Arc<Service>,
         head: &Parts,
-        body: RequestBody,
+        mut body: RequestBody,
     ) -> Result<Response<ReplyBody>, ApiError> {
+        if self == Self::PutMedia {
+            service.authorize(head, Payload::Streaming)?;
+            let request = PutMediaHead::parse(&head.headers)
+                .map_err(|error| ApiError::invalid_argument(error.to_string()))?;
+            let session = put_media::open(service, &request)?;
+            body.begin().await;
+            return Ok(respond(StatusCode::OK, JSON, session.run(body)));
+        }
         let json = body.collect(MAX_JSON, service.config.limits.body_timeout).await?;
         service.authorize(head, Payload::Whole(&json))?;
         self.perform_json(service, &json).await
@@ -141,6 +158,7 @@ impl Operation {
             Self::GetDataEndpoint => {
                 output(&control_plane::get_data_endpoint(service, &input(json)?)?)
             }
+            Self::GetMedia => media(get_media::open(service, input(json)?)?),
             Self::GetMediaForFragmentList => {
                 media(archived::get_media_for_fragment_list(service, input(json)?)?)
             }
@@ -149,6 +167,7 @@ impl Operation {
             Self::ListTagsForStream => {
                 output(&control_plane::list_tags_for_stream(service, &tag_input(json)?)?)
             }
+            Self::PutMedia => Err(ApiError::invalid_argument("PutMedia takes no JSON")),
             Self::TagStream => output(&control_plane::tag_stream(service, tag_input(json)?).await?),
             Self::UntagStream => {
                 output(&control_plane::untag_stream(service, tag_input(json)?).await?)
@@ -202,7 +221,7 @@ fn refusal(operation: Operation, error: &ApiError) -> Response<ReplyBody> {
         respond(error.status, JSON, full(serde_json::to_vec(&body).unwrap_or_default()));
     reply.headers_mut().insert(ERROR_TYPE, HeaderValue::from_static(error.code));
     let too_much = [StatusCode::REQUEST_TIMEOUT, StatusCode::PAYLOAD_TOO_LARGE];
-    if too_much.contains(&error.status) {
+    if operation == Operation::PutMedia || too_much.contains(&error.status) {
         // The client is still sending: it shall stop.
         reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -234,11 +253,11 @@ mod tests {
             let request = http::Request::builder().method(method).uri(target).body(()).unwrap();
             Operation::of(&request.into_parts().0)
         };
-        assert_eq!(of("POST", "/listStreams"), Some(Operation::ListStreams));
-        assert_eq!(of("POST", "https://host:1/listStreams"), Some(Operation::ListStreams));
+        assert_eq!(of("POST", "/putMedia"), Some(Operation::PutMedia));
+        assert_eq!(of("POST", "https://host:1/putMedia"), Some(Operation::PutMedia));
         assert_eq!(of("POST", "/listTagsForStream"), Some(Operation::ListTagsForStream));
-        assert_eq!(of("GET", "/listStreams"), None);
-        assert_eq!(of("POST", "/ListStreams"), None);
+        assert_eq!(of("GET", "/putMedia"), None);
+        assert_eq!(of("POST", "/PutMedia"), None);
         assert_eq!(of("POST", "/"), None);
     }
 

@@ -60,7 +60,7 @@ def media():
     return subprocess.run(
         ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=160x120:rate=15:duration=4",
          "-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "30", "-keyint_min", "30",
-         "-sc_threshold", "0", "-bf", "0", "-f", "matroska", "-cluster_time_limit", "1900",
+         "-sc_threshold", "0", "-bf", "0", "-f", "matroska", "-cluster_time_limit", "5000",
          "-flags", "+bitexact", "-"],
         check=True, stdout=subprocess.PIPE).stdout
 

@@ -446,8 +446,12 @@ fn metadata(raw: &Bytes) -> Result<(usize, bool), ValueError> {
     for tags in Children::new(raw.clone()) {
         for tag in tags?.children() {
             let tag = tag?;
+            if tag.id != ids::TAG {
+                // A CRC-32 or Void, which holds no elements.
+                continue;
+            }
             let children = tag.children().collect::<Result<Vec<_>, _>>()?;
-            if tag.id != ids::TAG || children.iter().any(|child| child.id == TARGETS) {
+            if children.iter().any(|child| child.id == TARGETS) {
                 continue;
             }
             for simple in children.iter().filter(|child| child.id == ids::SIMPLE_TAG) {

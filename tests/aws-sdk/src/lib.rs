@@ -128,7 +128,7 @@ pub fn upload(url: &str, stream: &str) -> Vec<String> {
 fn matroska() -> Vec<u8> {
     let options = "-v error -f lavfi -i testsrc=size=160x120:rate=15:duration=4 -c:v libx264 \
                    -pix_fmt yuv420p -g 30 -keyint_min 30 -sc_threshold 0 -bf 0 -f matroska \
-                   -cluster_time_limit 1900 -";
+                   -cluster_time_limit 5000 -";
     let output = Command::new("ffmpeg").args(options.split_whitespace()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout

@@ -208,20 +208,18 @@ async fn media_is_read_live_and_from_the_archive() {
     refused!(get("cam", StartSelectorType::FragmentNumber), 400, is_invalid_argument_exception);
 
     let archive = archived(server.url());
-    let selector = |kind, start_ms: u64, end_ms: u64| {
-        let time = |ms: u64| DateTime::from_millis(ms as i64);
-        let range = TimestampRange::builder()
-            .start_timestamp(time(start_ms))
-            .end_timestamp(time(end_ms))
-            .build()
-            .unwrap();
+    let selector = |kind, start: DateTime, end: DateTime| {
+        let range =
+            TimestampRange::builder().start_timestamp(start).end_timestamp(end).build().unwrap();
         FragmentSelector::builder()
             .fragment_selector_type(kind)
             .timestamp_range(range)
             .build()
             .unwrap()
     };
-    let all = || selector(FragmentSelectorType::ProducerTimestamp, START_MS, START_MS + 2000);
+    let at = |ms: u64| DateTime::from_millis(ms as i64);
+    let all =
+        || selector(FragmentSelectorType::ProducerTimestamp, at(START_MS), at(START_MS + 2000));
     let mut pages = archive
         .list_fragments()
         .stream_name("cam")
@@ -240,8 +238,8 @@ async fn media_is_read_live_and_from_the_archive() {
         assert_eq!(producer_ms as u64, START_MS + 2000 * n as u64);
         assert_eq!(fragment.fragment_length_in_milliseconds(), 1933);
         assert!(fragment.fragment_size_in_bytes() > 1000);
-        let server_ms = fragment.server_timestamp().unwrap().to_millis().unwrap() as u64;
-        let by_server = selector(FragmentSelectorType::ServerTimestamp, server_ms, server_ms);
+        let server_time = *fragment.server_timestamp().unwrap();
+        let by_server = selector(FragmentSelectorType::ServerTimestamp, server_time, server_time);
         let same = archive.list_fragments().stream_name("cam").fragment_selector(by_server);
         let same = same.send().await.unwrap();
         assert!(same.fragments().contains(fragment));
@@ -257,8 +255,8 @@ async fn media_is_read_live_and_from_the_archive() {
     let answer = get("cam").fragments(&numbers[1]).fragments(&numbers[0]).send().await.unwrap();
     assert_eq!(answer.content_type(), Some("video/webm"));
     let body = answer.payload.collect().await.unwrap().into_bytes();
-    let at = |number: &str| body.windows(47).position(|window| window == number.as_bytes());
-    assert!(at(&numbers[1]).unwrap() < at(&numbers[0]).unwrap());
+    let place = |number: &str| body.windows(47).position(|window| window == number.as_bytes());
+    assert!(place(&numbers[1]).unwrap() < place(&numbers[0]).unwrap());
     assert_eq!(count(&body, EBML), 2);
     refused!(get("nobody").fragments("1"), 404, is_resource_not_found_exception);
     refused!(

@@ -14,7 +14,7 @@
 //! set while the element runs are used by the next request: [`Connection`] and the
 //! [`Service`](crate::io::Service)s made from it share them.
 
-use std::{sync::LazyLock, time::Duration};
+use std::time::Duration;
 
 use gst::{glib, prelude::*};
 
@@ -56,38 +56,36 @@ impl Default for Connection {
     }
 }
 
-/// The properties, in the order of gst-inspect.
-pub(crate) fn param_specs() -> &'static [glib::ParamSpec] {
-    static SPECS: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
-        vec![
-            secret("access-key", "AWS access key id; reading gives a placeholder"),
-            text("aws-region", "AWS region; default: AWS_REGION, AWS_DEFAULT_REGION, us-west-2"),
-            seconds(
-                "completion-timeout",
-                "Longest time a control-plane request may take, in seconds",
-                DEFAULT_COMPLETION_TIMEOUT_S,
-            ),
-            seconds(
-                "connection-timeout",
-                "Longest time to establish a connection, in seconds",
-                DEFAULT_CONNECTION_TIMEOUT_S,
-            ),
-            text(
-                "endpoint",
-                "URL of the control plane; default: CONTROL_PLANE_URI, \
+/// The properties, in the order of gst-inspect. New ones with each call: GLib installs a spec in one
+/// class only, and both elements may live in one process.
+pub(crate) fn param_specs() -> Vec<glib::ParamSpec> {
+    vec![
+        secret("access-key", "AWS access key id; reading gives a placeholder"),
+        text("aws-region", "AWS region; default: AWS_REGION, AWS_DEFAULT_REGION, us-west-2"),
+        seconds(
+            "completion-timeout",
+            "Longest time a control-plane request may take, in seconds",
+            DEFAULT_COMPLETION_TIMEOUT_S,
+        ),
+        seconds(
+            "connection-timeout",
+            "Longest time to establish a connection, in seconds",
+            DEFAULT_CONNECTION_TIMEOUT_S,
+        ),
+        text(
+            "endpoint",
+            "URL of the control plane; default: CONTROL_PLANE_URI, \
                  AWS_ENDPOINT_URL_KINESIS_VIDEO, AWS_ENDPOINT_URL, the region's",
-            ),
-            secret("secret-key", "AWS secret access key; reading gives a placeholder"),
-            secret("session-token", "AWS session token; reading gives a placeholder"),
-            glib::ParamSpecString::builder("user-agent")
-                .nick("User agent")
-                .blurb("User-Agent header of every request")
-                .default_value(DEFAULT_USER_AGENT)
-                .mutable_ready()
-                .build(),
-        ]
-    });
-    &SPECS
+        ),
+        secret("secret-key", "AWS secret access key; reading gives a placeholder"),
+        secret("session-token", "AWS session token; reading gives a placeholder"),
+        glib::ParamSpecString::builder("user-agent")
+            .nick("User agent")
+            .blurb("User-Agent header of every request")
+            .default_value(DEFAULT_USER_AGENT)
+            .mutable_ready()
+            .build(),
+    ]
 }
 
 fn text(name: &'static str, blurb: &'static str) -> glib::ParamSpec {

@@ -257,7 +257,7 @@ static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
 /// All properties that can be set, in the order of gst-inspect.
 pub(super) fn param_specs() -> Vec<glib::ParamSpec> {
     let own = TABLE.iter().map(|row| row.spec.clone());
-    let mut specs: Vec<_> = own.chain(connection::param_specs().iter().cloned()).collect();
+    let mut specs: Vec<_> = own.chain(connection::param_specs()).collect();
     specs.sort_by(|a, b| a.name().cmp(b.name()));
     specs
 }

@@ -138,8 +138,7 @@ pub(super) fn param_specs() -> Vec<glib::ParamSpec> {
         ),
         text("stream-name", "Name of the KVS stream: 1 to 256 characters of a-z A-Z 0-9 _ . -"),
     ];
-    let mut specs: Vec<_> =
-        own.into_iter().chain(connection::param_specs().iter().cloned()).collect();
+    let mut specs: Vec<_> = own.into_iter().chain(connection::param_specs()).collect();
     specs.sort_by(|a, b| a.name().cmp(b.name()));
     specs
 }

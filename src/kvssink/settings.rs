@@ -287,7 +287,8 @@ impl Settings {
             fragment_duration: millis(self.fragment_duration_ms),
             max_fragment_duration: millis(self.max_fragment_duration_ms),
             on_full: self.when_full(),
-            storage_bytes: (self.storage_size_mib as usize) << 20,
+            storage_bytes: usize::try_from(u64::from(self.storage_size_mib) << 20)
+                .unwrap_or(usize::MAX),
             persistence: self.persistence(self.retention_period_h),
             restart_on_error: self.restart_on_error,
             connection_staleness: seconds(self.connection_staleness_s),

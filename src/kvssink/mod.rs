@@ -48,7 +48,7 @@
 //! | `kvs-fragment-ack` | `session` string, `event-type` string (`BUFFERING`, `RECEIVED`, `PERSISTED`, `ERROR`, `IDLE`), `timecode` uint64 in units of `timecode-scale`, `fragment-number` string; for `ERROR` also `error-id` uint, `error-code` string, `meaning` string |
 //!
 //! Causes of drops: `before-key-frame`, `frame-too-large`, `full`, `late`, `no-caps`, `rejected`,
-//! `track-absent`.
+//! `stopped`, `track-absent`.
 //!
 //! The read-only property `stats` is a structure of uint64 counts: `accepted-frames`,
 //! `accepted-bytes`, `persisted-frames`, `persisted-fragments`, `spooled-frames`,

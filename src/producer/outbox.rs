@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn gathers_drops_between_reports() {
-        let at = |s| Monotonic::from_nanos(s * 1_000_000_000);
+        let at = |s: u64| Monotonic::from_nanos(s * 1_000_000_000);
         let mut out = Outbox::default();
         out.refuse(DropCause::Full, 1, 10);
         out.report_drops(at(1), false);

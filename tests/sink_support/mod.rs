@@ -394,7 +394,8 @@ impl Fed {
         let pad = gst::Pad::builder(gst::PadDirection::Src).name("src").build();
         pad.set_active(true).unwrap();
         pad.link(&sink_pad).unwrap();
-        assert!(pad.push_event(gst::event::StreamStart::new(template)));
+        // Before READY to PAUSED the events wait in the pad: they are sticky.
+        pad.push_event(gst::event::StreamStart::new(template));
         let source = Source { pad, sink_pad };
         source.caps(caps);
         source.segment();
@@ -416,7 +417,7 @@ impl Source {
 
     pub fn segment(&self) {
         let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-        assert!(self.pad.push_event(gst::event::Segment::new(&segment)));
+        self.pad.push_event(gst::event::Segment::new(&segment));
     }
 
     pub fn push(&self, buffer: gst::Buffer) -> Result<(), gst::FlowError> {

@@ -14,9 +14,10 @@
 //! set while the element runs are used by the next request: [`Connection`] and the
 //! [`Service`](crate::io::Service)s made from it share them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use gst::{glib, prelude::*};
+use once_cell::sync::OnceCell;
 
 use crate::{
     io::{Credentials, Service, ServiceConfig, credentials::StaticKeys},
@@ -40,6 +41,8 @@ pub(crate) struct Connection {
     user_agent: String,
     connection_timeout_s: u32,
     completion_timeout_s: u32,
+    /// Made of the values above, and kept while they are: it holds the root certificates.
+    service: Arc<OnceCell<Service>>,
 }
 
 impl Default for Connection {
@@ -52,6 +55,7 @@ impl Default for Connection {
             user_agent: DEFAULT_USER_AGENT.to_owned(),
             connection_timeout_s: DEFAULT_CONNECTION_TIMEOUT_S,
             completion_timeout_s: DEFAULT_COMPLETION_TIMEOUT_S,
+            service: Arc::default(),
         }
     }
 }
@@ -153,8 +157,10 @@ impl Connection {
             }
             _ => return false,
         }
-        if placeholder(name).is_some() {
+        if Self::is_live(name) {
             self.credentials.set_static(self.keys.clone());
+        } else {
+            self.service = Arc::default();
         }
         true
     }
@@ -176,14 +182,17 @@ impl Connection {
     /// # Errors
     /// When the endpoint, the region or the user agent is none.
     pub(crate) fn service(&self) -> Result<Service, ServiceError> {
-        Service::new(ServiceConfig {
-            endpoint: self.endpoint.clone(),
-            region: self.region.clone(),
-            credentials: self.credentials.clone(),
-            user_agent: self.user_agent.clone(),
-            connect_timeout: Duration::from_secs(self.connection_timeout_s.into()),
-            completion_timeout: Duration::from_secs(self.completion_timeout_s.into()),
-        })
+        let make = || {
+            Service::new(ServiceConfig {
+                endpoint: self.endpoint.clone(),
+                region: self.region.clone(),
+                credentials: self.credentials.clone(),
+                user_agent: self.user_agent.clone(),
+                connect_timeout: Duration::from_secs(self.connection_timeout_s.into()),
+                completion_timeout: Duration::from_secs(self.completion_timeout_s.into()),
+            })
+        };
+        self.service.get_or_try_init(make).cloned()
     }
 
     /// Whether a property may change while the element is in PAUSED or PLAYING.

@@ -166,11 +166,14 @@ fn eos_comes_once_and_after_everything_is_persisted() {
     let (video, audio) = (fed.source("video_%u", H264), fed.source("audio_%u", AAC));
     let count = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&count);
+    // The bin keeps its children's EOS messages to itself unless it is told to pass them on.
+    fed.pipeline.set_property("message-forward", true);
     fed.pipeline.bus().unwrap().set_sync_handler(move |_, message| {
-        let from_sink = message.src().is_some_and(|src| src.name() == "sink");
-        if from_sink && matches!(message.view(), gst::MessageView::Eos(_)) {
-            *counted.lock().unwrap() += 1;
-        }
+        let forwarded = message.structure().and_then(|fields| fields.get("message").ok());
+        let forwarded = forwarded.is_some_and(|message: gst::Message| {
+            matches!(message.view(), gst::MessageView::Eos(_))
+        });
+        *counted.lock().unwrap() += usize::from(forwarded);
         gst::BusSyncReply::Pass
     });
     fed.pipeline.play();

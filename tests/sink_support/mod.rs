@@ -16,8 +16,11 @@ use gstkvs::{
     io::{Service, ServiceConfig, runtime},
     mkv::{EventKind, Reader},
     server::{Config, Running, Server},
+    time::Timestamp,
     track::Track,
-    wire::control::{ApiName, ListFragmentsInput},
+    wire::control::{
+        ApiName, FragmentSelector, FragmentSelectorType, ListFragmentsInput, TimestampRange,
+    },
 };
 use tempfile::TempDir;
 
@@ -140,7 +143,13 @@ async fn fragments(
     let endpoint = service.data_endpoint(stream, ApiName::ListFragments).await?;
     let mut input = ListFragmentsInput {
         stream: stream.clone(),
-        fragment_selector: None,
+        fragment_selector: Some(FragmentSelector {
+            fragment_selector_type: FragmentSelectorType::ProducerTimestamp,
+            timestamp_range: TimestampRange {
+                start_timestamp: Timestamp::from_nanos(0),
+                end_timestamp: Timestamp::from_millis(4_000_000_000_000).unwrap(),
+            },
+        }),
         max_results: Some(1000),
         next_token: None,
     };
@@ -148,7 +157,7 @@ async fn fragments(
     loop {
         let page = service.list_fragments(&endpoint, &input).await?;
         numbers.extend(page.fragments.into_iter().map(|info| info.fragment_number));
-        input.next_token = page.next_token;
+        (input.fragment_selector, input.next_token) = (None, page.next_token);
         if input.next_token.is_none() {
             numbers.sort();
             return Ok(numbers);

@@ -2,7 +2,7 @@
 //! The server as a program: options, logs and signals around `gstkvs::server`.
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -233,7 +233,8 @@ fn run(options: Options) -> io::Result<()> {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let running = Server::start(options.into_config()?)?;
-        println!("{}", running.url());
+        // Nobody has to read it.
+        let _ = writeln!(io::stdout(), "{}", running.url());
         tracing::info!(url = running.url(), address = %running.local_addr(), "serving");
         let name = first(&mut terminate, &mut interrupt).await;
         tracing::info!(signal = name, "ending");

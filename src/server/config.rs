@@ -137,10 +137,16 @@ impl Config {
 
     /// The base URL of a server that listens on `bound`.
     pub(crate) fn base_url(&self, bound: SocketAddr) -> String {
-        match &self.public_url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("http://{bound}"),
+        if let Some(url) = &self.public_url {
+            return url.trim_end_matches('/').to_owned();
         }
+        if bound.ip().is_unspecified() {
+            tracing::warn!(
+                "clients on other machines cannot upload to http://{bound}: give the address by \
+                 which they reach this server with --public-url"
+            );
+        }
+        format!("http://{bound}")
     }
 
     /// The partition of the configured region, as it stands in ARNs.

@@ -17,6 +17,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tracing::Instrument;
 
 use super::{
     body::{ReplyBody, RequestBody},
@@ -82,10 +83,11 @@ async fn accept_all(
                     tracing::debug!(%error, "cannot set TCP_NODELAY");
                 }
                 let service = Arc::clone(service);
-                connections.spawn(async move {
+                let serving = async move {
                     serve_connection(stream, service).await;
                     drop(slot);
-                });
+                };
+                connections.spawn(serving.instrument(tracing::info_span!("connection", %peer)));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

@@ -79,8 +79,9 @@ impl Server {
         if let Some(threads) = config.worker_threads {
             builder.worker_threads(threads.max(1));
         }
-        let runtime = builder.thread_name("kvs-server").enable_all().build()?;
+        // Whatever can fail comes before the runtime, which must not be dropped in async code.
         let service = Service::new(config, url.clone(), drain)?;
+        let runtime = builder.thread_name("kvs-server").enable_all().build()?;
 
         let (end, ended) = oneshot::channel();
         let thread =

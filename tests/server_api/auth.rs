@@ -3,7 +3,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    time::SystemTime,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use aws_credential_types::Credentials;
@@ -11,7 +11,10 @@ use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
     sign::v4,
 };
-use gstkvs::server::{Config, Server};
+use gstkvs::{
+    io::clock,
+    server::{Config, Server},
+};
 
 use crate::client::{Answer, Fixture, Raw};
 
@@ -26,7 +29,7 @@ fn list_streams(fixture: &Fixture, key: &str, secret: &str) -> Answer {
         .identity(&identity)
         .region("us-west-2")
         .name("kinesisvideo")
-        .time(SystemTime::now())
+        .time(UNIX_EPOCH + Duration::from_nanos(clock::wall().as_nanos()))
         .settings(SigningSettings::default())
         .build()
         .unwrap()

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! HTTP itself: forms of requests, limits, and answers that come before the request has ended.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use gstkvs::{
+    io::clock,
+    server::{Config, Server},
+};
 use serde_json::json;
 
-use crate::client::{Fixture, Raw, put_media};
+use crate::client::{DEADLINE, Fixture, Raw, put_media};
 
 #[test]
 fn every_answer_has_a_request_id() {
@@ -49,13 +53,16 @@ fn targets_may_be_absolute_and_headers_of_any_case() {
 fn expect_continue_is_answered_before_the_body() {
     let fixture = Fixture::new();
     fixture.create("cam", 1);
-    let asked = Instant::now();
+    let asked = clock::monotonic();
     let mut raw = put_media(fixture.addr(), "cam", "Expect: 100-continue\r\n");
     let (status, _) = raw.head();
     assert_eq!(status, 100);
     let (status, headers) = raw.head();
     assert_eq!(status, 200);
-    assert!(asked.elapsed() < Duration::from_millis(900), "curl waits a second, then goes on");
+    assert!(
+        clock::monotonic() - asked < Duration::from_millis(900),
+        "curl waits a second, then goes on"
+    );
     let header = |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
     assert_eq!(header("transfer-encoding"), Some("chunked"));
     assert!(header("x-amzn-requestid").is_some());
@@ -164,4 +171,38 @@ fn connections_beyond_the_limit_wait() {
     assert!(!second.readable_within(Duration::from_millis(100)), "the limit is passed");
     drop(first);
     assert_eq!(second.answer().status, 200);
+}
+
+#[test]
+fn a_shutdown_waits_for_nobody_who_is_idle() {
+    let fixture = Fixture::with(|config| {
+        config.limits.consumer_idle = Duration::from_secs(600);
+        config.limits.drain_deadline = Duration::from_secs(600);
+    });
+    fixture.create("cam", 1);
+    let mut idle = Raw::connect(fixture.addr());
+    idle.send("POST /listStreams HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}");
+    assert_eq!(idle.answer().status, 200);
+    let mut producer = put_media(fixture.addr(), "cam", "");
+    assert_eq!(producer.head().0, 200);
+    let body = r#"{"StreamName":"cam","StartSelector":{"StartSelectorType":"NOW"}}"#;
+    let mut consumer = Raw::connect(fixture.addr());
+    let length = body.len();
+    consumer.send(&format!(
+        "POST /getMedia HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}"
+    ));
+    assert_eq!(consumer.head().0, 200);
+
+    let Fixture { server, dir } = fixture;
+    // From async code, too, whose thread must not block on the server's runtime.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        assert!(tokio::time::timeout(DEADLINE, server.shutdown()).await.is_ok());
+        // The folder is free again.
+        let next = Server::start(Config::new(dir.path())).unwrap();
+        next.shutdown().await;
+    });
+    assert_eq!(producer.ack(), None);
+    assert!(consumer.chunk().is_empty());
+    assert!(idle.rest().is_empty());
 }

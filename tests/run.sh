@@ -8,7 +8,7 @@
 # Logs of all steps: target/test-logs. Real captures are used when KVS_TEST_MEDIA names their
 # folder, or ../shared/media is there; tests that need them say so when they skip.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 case "${1:-}" in
   '') ;;

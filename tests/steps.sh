@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
+# shellcheck shell=bash
 # Sourced: runs named steps one after the other, keeps going, and sums up what they counted.
 # Wants $logs, the folder for the steps' output.
 

@@ -24,6 +24,8 @@ mod routes;
 mod service;
 mod stall;
 pub mod store;
+#[cfg(test)]
+mod testing;
 mod token;
 mod validate;
 

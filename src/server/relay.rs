@@ -359,3 +359,6 @@ impl Live {
         self.changed.notified()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -201,3 +201,6 @@ impl Sink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,8 +110,8 @@ mod tests {
     #[test]
     fn head_is_byte_for_byte_the_services() {
         let head = head(number(), SERVER, Timestamp::from_nanos(0));
-        let mut expect = vec![0x12, 0x54, 0xC3, 0x67, 0x10, 0x00, 0x01, 0x09];
-        expect.extend([0x73, 0x73, 0x10, 0x00, 0x01, 0x03]);
+        let mut expect = vec![0x12, 0x54, 0xC3, 0x67, 0x10, 0, 0, 0xD0];
+        expect.extend([0x73, 0x73, 0x10, 0, 0, 0xCA]);
         for (name, value) in [
             ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", number().as_str()),
             ("AWS_KINESISVIDEO_SERVER_TIMESTAMP", "1517789296.298"),

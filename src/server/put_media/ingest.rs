@@ -469,3 +469,6 @@ fn metadata(raw: &Bytes) -> Result<(usize, bool), ValueError> {
     }
     Ok((count, fits))
 }
+
+#[cfg(test)]
+mod tests;

@@ -301,3 +301,6 @@ impl Storing {
         Ok((completed, stored?))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,15 +125,17 @@ pub fn simple_block_header(
     std::mem::swap(w.buffer(), out);
 }
 
-/// A Tags element with one Tag that holds all of `tags`.
+/// A Tags element with one Tag that holds all of `tags`. `width` is that of every size in it.
 pub fn tags<'a>(tags: impl IntoIterator<Item = &'a SimpleTag>, width: SizeWidth) -> Bytes {
     let mut w = Writer::default();
     w.master(ids::TAGS, width, |w| {
         w.master(ids::TAG, width, |w| {
             for tag in tags {
                 w.master(ids::SIMPLE_TAG, width, |w| {
-                    w.text(ids::TAG_NAME, &tag.name);
-                    w.text(ids::TAG_STRING, &tag.value);
+                    for (id, text) in [(ids::TAG_NAME, &tag.name), (ids::TAG_STRING, &tag.value)] {
+                        w.header(id, text.len() as u64, width);
+                        w.buffer().extend_from_slice(text.as_bytes());
+                    }
                 });
             }
         });

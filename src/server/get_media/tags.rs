@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The tags that the service puts around each fragment, byte for byte as it writes them.
 //!
-//! Pure. Sizes of Tags, Tag and SimpleTag take four bytes; FRAGMENT_NUMBER comes first, which a
-//! client relies on.
+//! Pure. All sizes take four bytes, as in captures of the service; FRAGMENT_NUMBER comes first,
+//! which a client relies on.
 
 use std::time::Duration;
 
@@ -109,18 +109,25 @@ mod tests {
 
     #[test]
     fn head_is_byte_for_byte_the_services() {
-        let head = head(number(), SERVER, Timestamp::from_nanos(0));
-        let mut expect = vec![0x12, 0x54, 0xC3, 0x67, 0x10, 0, 0, 0xD0];
-        expect.extend([0x73, 0x73, 0x10, 0, 0, 0xCA]);
-        for (name, value) in [
-            ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", number().as_str()),
-            ("AWS_KINESISVIDEO_SERVER_TIMESTAMP", "1517789296.298"),
-            ("AWS_KINESISVIDEO_PRODUCER_TIMESTAMP", "0.000"),
+        // From a capture of the service: output_get_media.mkv of AWS's Java parser library.
+        let number = "91343852333181432392682062607743920146159169392".parse().unwrap();
+        let time = |ms| Timestamp::from_millis(ms).unwrap();
+        let head = head(number, time(1_511_852_109_126), time(1_511_852_108_513));
+        let mut expect = vec![0x12, 0x54, 0xC3, 0x67, 0x10, 0, 0, 0xEB];
+        expect.extend([0x73, 0x73, 0x10, 0, 0, 0xE5]);
+        for (size, name, value) in [
+            (
+                0x5B,
+                "AWS_KINESISVIDEO_FRAGMENT_NUMBER",
+                "91343852333181432392682062607743920146159169392",
+            ),
+            (0x3B, "AWS_KINESISVIDEO_SERVER_TIMESTAMP", "1511852109.126"),
+            (0x3D, "AWS_KINESISVIDEO_PRODUCER_TIMESTAMP", "1511852108.513"),
         ] {
-            expect.extend([0x67, 0xC8, 0x10, 0, 0, (name.len() + value.len() + 6) as u8]);
-            expect.extend([0x45, 0xA3, 0x80 | name.len() as u8]);
+            expect.extend([0x67, 0xC8, 0x10, 0, 0, size]);
+            expect.extend([0x45, 0xA3, 0x10, 0, 0, name.len() as u8]);
             expect.extend(name.bytes());
-            expect.extend([0x44, 0x87, 0x80 | value.len() as u8]);
+            expect.extend([0x44, 0x87, 0x10, 0, 0, value.len() as u8]);
             expect.extend(value.bytes());
         }
         assert_eq!(head, expect);

@@ -186,8 +186,53 @@ async fn every_flipped_byte_is_found() {
     }
 }
 
+/// What a crash can leave: an index that knows two fragments, and a segment with a third one, of
+/// which any part has reached the disk.
 #[tokio::test]
-async fn what_follows_the_indexed_part_is_found_again_or_cut_off() {
+async fn a_tail_behind_the_index_is_found_again_or_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = dir.path().join("index.redb");
+    let (mut put_in, mut old_index) = (Vec::new(), Vec::new());
+    {
+        let store = open(dir.path());
+        let stream = store.create_stream(meta_of("cam", 1)).await.unwrap();
+        for secs in 0..3 {
+            if secs == 2 {
+                old_index = fs::read(&index).unwrap();
+            }
+            put_in.push(put(&store, &stream, secs, 12).await);
+        }
+    }
+    let path = segments(dir.path()).remove(0);
+    let whole = fs::read(&path).unwrap();
+    let record = whole.len() / 3;
+    for cut in 2 * record..=whole.len() {
+        fs::write(&path, &whole[..cut]).unwrap();
+        fs::write(&index, &old_index).unwrap();
+        let store = open(dir.path());
+        let stream = find(&store, "cam").unwrap();
+        assert_eq!(all(&store, &stream), put_in[..cut / record], "cut at {cut}");
+        assert_eq!(fs::metadata(&path).unwrap().len(), (cut / record * record) as u64);
+    }
+    // The whole tail with a flipped bit, as if its last block had not reached the disk.
+    for at in [2 * record + 3, whole.len() - 1] {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 4;
+        fs::write(&path, flipped).unwrap();
+        fs::write(&index, &old_index).unwrap();
+        let store = open(dir.path());
+        let stream = find(&store, "cam").unwrap();
+        assert_eq!(all(&store, &stream), put_in[..2], "flip at {at}");
+        let more = put(&store, &stream, 9, 30).await;
+        assert!(more.number > put_in[1].number);
+        assert_eq!(bytes_of(&store, &stream, more).await, payload(9, 30).concat());
+        drop((store, stream));
+        fs::remove_file(&segments(dir.path())[1]).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_lost_index_is_made_again_from_what_the_segments_hold() {
     let dir = tempfile::tempdir().unwrap();
     let mut put_in = Vec::new();
     {
@@ -199,17 +244,14 @@ async fn what_follows_the_indexed_part_is_found_again_or_cut_off() {
     }
     let path = segments(dir.path()).remove(0);
     let whole = fs::read(&path).unwrap();
-    let record = whole.len() / 3;
-    let index = dir.path().join("index.redb");
-    // As if the index had not been committed for the last ones, and the file been cut anywhere.
-    for cut in 2 * record..=whole.len() {
+    for cut in [whole.len(), whole.len() - 1, whole.len() / 2, whole.len() / 3] {
         fs::write(&path, &whole[..cut]).unwrap();
-        fs::remove_file(&index).unwrap();
+        fs::remove_file(dir.path().join("index.redb")).unwrap();
         let store = open(dir.path());
         let stream = find(&store, "cam").unwrap();
-        assert_eq!(all(&store, &stream), put_in[..cut / record], "cut at {cut}");
-        assert_eq!(fs::metadata(&path).unwrap().len(), (cut / record * record) as u64);
-        for meta in &put_in[..cut / record] {
+        let expect = &put_in[..cut / (whole.len() / 3)];
+        assert_eq!(all(&store, &stream), expect, "cut at {cut}");
+        for meta in expect {
             let expect = payload(meta.timecode, 12).concat();
             assert_eq!(bytes_of(&store, &stream, *meta).await, expect);
         }

@@ -40,8 +40,8 @@ impl Timestamp {
     }
 
     /// From seconds since the Unix epoch as JSON numbers carry them; `None` when negative, not
-    /// finite or out of range. Rounded to the nearest microsecond, which is what an `f64` holds
-    /// exactly for present-day times.
+    /// finite or out of range. Rounded to the nearest microsecond, which is what an `f64` tells apart
+    /// until the year 2106.
     pub fn from_secs_f64(secs: f64) -> Option<Self> {
         let micros = (secs * 1e6).round();
         ((0.0..1.8e16).contains(&micros)).then(|| Self(micros as u64 * 1000))

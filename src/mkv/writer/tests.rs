@@ -125,6 +125,22 @@ proptest! {
     }
 
     #[test]
+    fn tags_read_back_as_they_were_written(
+        pairs in prop::collection::vec(("[^\\x00]{1,40}", "[^\\x00]{0,300}"), 0..12),
+        four in any::<bool>(),
+    ) {
+        let written: Vec<_> =
+            pairs.into_iter().map(|(name, value)| SimpleTag { name, value }).collect();
+        let width = if four { SizeWidth::Four } else { SizeWidth::Minimal };
+        let input = [&document(1, &[], &[])[..], &tags(&written, width)].concat();
+        let read = read(&input, 100).into_iter().rev().find_map(|event| match event.kind {
+            EventKind::Tags(tags) => Some(tags),
+            _ => None,
+        });
+        prop_assert_eq!(read, Some(written));
+    }
+
+    #[test]
     fn survives_any_damage(
         at in any::<prop::sample::Index>(),
         damage in prop::collection::vec(any::<u8>(), 1..20),

@@ -123,7 +123,8 @@ impl Delivery {
                 give_up(session, env);
             }
         }
-        let due = !self.failed && self.retry_at.is_none_or(|at| at <= env.now);
+        self.retry_at = self.retry_at.filter(|&at| at > env.now);
+        let due = !self.failed && self.retry_at.is_none();
         let first = self.first_uncovered(env.spool);
         if let Some(sending) = self.sessions.iter_mut().find(|s| s.state == State::Sending) {
             if first.is_none_or(|first| first >= sending.next) {
@@ -153,7 +154,6 @@ impl Delivery {
         let id = SessionId(self.next_id);
         let uuid = self.random.u128(..).to_be_bytes();
         self.sessions.push(Session::new(id, fragment.head.id, uuid, first, env.now));
-        self.retry_at = None;
         env.out.stats.sessions += 1;
         env.out.action(Action::OpenSession {
             id,

@@ -10,7 +10,7 @@
 //! | any | no fragment is open | [`Cut::First`] |
 //! | any | its offset does not fit 16 bits, forward | [`Cut::Limit`] |
 //! | any | the fragment would pass 49 MB; 45 MB when ahead | [`Cut::Limit`] |
-//! | any | age at least 19 s, ahead | [`Cut::Limit`] |
+//! | any | 19 s or more after its earliest frame, ahead | [`Cut::Limit`] |
 //! | lead, key | age at least the shortest length, all, ahead | [`Cut::Here`] |
 //! | lead, key | age at least the shortest length, all, not ahead | [`Cut::Overlap`] |
 //! | no lead | age at least the shortest length and `fragment_duration`, all, ahead | [`Cut::Here`] |
@@ -85,6 +85,8 @@ pub(super) enum Role {
 pub(super) struct OpenState {
     /// Its cluster timestamp.
     pub(super) start: u64,
+    /// Its earliest frame.
+    pub(super) earliest: u64,
     /// Its latest frame.
     pub(super) latest: u64,
     /// Payload bytes and headers so far.
@@ -121,7 +123,8 @@ pub(super) fn decide(
     let ahead = ticks > open.latest;
     let size = open.bytes.saturating_add(bytes);
     let full = size > limit::FRAGMENT_BYTES || (ahead && size > SOFT_BYTES);
-    if age > i16::MAX as u64 || full || (ahead && age >= rules.limit) {
+    let span = ticks.saturating_sub(open.earliest);
+    if age > i16::MAX as u64 || full || (ahead && span >= rules.limit) {
         return Cut::Limit;
     }
     let due = match role {
@@ -174,12 +177,15 @@ mod tests {
         .enumerate()
         {
             let start = 1_000_000;
-            let open = OpenState { start, latest: start + latest, bytes, all };
+            let open = OpenState { start, earliest: start, latest: start + latest, bytes, all };
             let cut = decide(&rules, Some(open), role, start + age, 1);
             assert_eq!(cut, expect, "line {line}: {role:?} at {age}");
         }
-        let open = OpenState { start: 100, latest: 200, bytes: 0, all: true };
+        let open = OpenState { start: 100, earliest: 100, latest: 200, bytes: 0, all: true };
         assert_eq!(decide(&rules, Some(open), LeadKey, 50, 1), No);
+        let open = OpenState { start: 5000, earliest: 100, latest: 200, bytes: 0, all: true };
+        assert_eq!(decide(&rules, Some(open), Other, 19_099, 1), No);
+        assert_eq!(decide(&rules, Some(open), Other, 19_100, 1), Limit);
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub(super) struct Intake {
     last_frame: Option<Monotonic>,
     /// Frames are dropped up to one that a fragment can start with.
     shed: Option<DropCause>,
-    /// A flush came: times may start anywhere.
+    /// The last fragment was ended, not cut: tracks may go on at different times, or anywhere.
     fresh: bool,
     /// Key frames asked for in the open fragment.
     asks: u64,
@@ -183,7 +183,6 @@ impl Intake {
 
     pub(super) fn flush(&mut self, env: &mut Env<'_>, id: PadId) {
         self.end_fragment(env);
-        self.fresh = true;
         if let Some(pad) = self.pads.iter_mut().find(|pad| pad.id == id) {
             pad.clock.reset();
             pad.gap_until = None;
@@ -457,6 +456,7 @@ impl Intake {
         let role = self.role(index, frame.key);
         let open = env.spool.open().map(|open| OpenState {
             start: open.ticks,
+            earliest: open.earliest,
             latest: open.latest,
             bytes: open.bytes,
             all: open.all_present(),
@@ -506,8 +506,7 @@ impl Intake {
         let (floor, fresh) = (self.floor, self.fresh);
         let pad = self.pads.get_mut(index)?;
         let ticks = pad.clock.ticks(frame.time, scale);
-        let placement = if fresh && floor.is_some_and(|floor| ticks <= floor) {
-            self.cut(env, index, ticks, true);
+        let placement = if fresh && env.spool.open().is_none() {
             Placement::At(ticks)
         } else if pad.clock.shifted() && switch {
             let ticks = scale.to_ticks(frame.time);
@@ -516,7 +515,6 @@ impl Intake {
         } else {
             timeline::place(&pad.clock, ticks, floor, scale)
         };
-        self.fresh = false;
         let ticks = match placement {
             Placement::At(ticks) => ticks,
             Placement::Late if switch && self.role(index, frame.key) == Role::LeadKey => {
@@ -530,7 +528,8 @@ impl Intake {
             Placement::Step(back) => self.step(env, index, frame, back, switch),
         };
         let fits = env.spool.open().is_none_or(|open| {
-            ticks >= open.ticks || open.ticks - ticks <= u64::from(i16::MIN.unsigned_abs())
+            open.ticks.saturating_sub(ticks) <= u64::from(i16::MIN.unsigned_abs())
+                && open.latest.saturating_sub(ticks) < self.rules.limit
         });
         if !fits {
             env.out.lose(DropCause::Late, 1, frame.payload.len() as u64);
@@ -599,8 +598,17 @@ impl Intake {
     /// Closes the open fragment, if any, and opens the next one at `ticks`.
     fn cut(&mut self, env: &mut Env<'_>, index: usize, ticks: u64, new_time: bool) {
         self.close(env, false);
-        let replace = new_time || self.head_changes(env.now);
-        let start = if replace { self.replace_head(env, index, ticks) } else { ticks };
+        let late = self.floor.is_some_and(|floor| ticks <= floor);
+        let members = self.pads.iter().filter(|pad| pad.member.is_some() && pad.active()).count();
+        let fresh = std::mem::take(&mut self.fresh) && (late || members > 1);
+        let start = if new_time || fresh || self.head_changes(env.now) {
+            if new_time {
+                self.last_switch = Some(env.now);
+            }
+            self.replace_head(env, Some(index), ticks)
+        } else {
+            ticks
+        };
         let start = start.max(self.floor.map_or(0, |floor| floor.saturating_add(1)));
         self.open(env, start);
     }
@@ -633,6 +641,7 @@ impl Intake {
     pub(super) fn end_fragment(&mut self, env: &mut Env<'_>) {
         self.pump(env, true);
         self.close(env, true);
+        self.fresh = true;
         self.forget_gone();
     }
 

@@ -112,10 +112,8 @@ impl Intake {
         let lead = inside.clone().find(|pad| pad.inter() && outside(pad));
         let start = lead.and_then(|pad| pad.front_ticks(scale));
         let start = start.or(inside.filter_map(|pad| pad.front_ticks(scale)).min()).unwrap_or(0);
-        for pad in self.pads.iter_mut().filter(|pad| outside(pad)) {
-            pad.changed = true;
-        }
-        let start = self.replace(env, None, start);
+        self.last_switch = None;
+        let start = self.replace_head(env, None, start);
         let mut freed = 0;
         for pad in self.pads.iter_mut().filter(|pad| outside(pad)) {
             freed += pad.purge(env.out, DropCause::TrackAbsent, |_, _| true);
@@ -124,18 +122,18 @@ impl Intake {
         self.open(env, start);
     }
 
-    /// Chooses the tracks anew for a cut at `ticks` of pad `index`; returns where to start.
-    pub(super) fn replace_head(&mut self, env: &mut Env<'_>, index: usize, ticks: u64) -> u64 {
-        self.replace(env, Some(index), ticks)
-    }
-
-    fn replace(&mut self, env: &mut Env<'_>, cutting: Option<usize>, ticks: u64) -> u64 {
+    /// Chooses the tracks anew, with the pad that cuts at `ticks`; returns where to start.
+    pub(super) fn replace_head(
+        &mut self,
+        env: &mut Env<'_>,
+        cutting: Option<usize>,
+        ticks: u64,
+    ) -> u64 {
         for pad in &mut self.pads {
             pad.clock.clear_shift();
         }
         let start = self.admit_queues(env, cutting, ticks, DropCause::TrackAbsent);
         self.declare(cutting, env.now);
-        self.last_switch = Some(env.now);
         self.floor = None;
         start
     }
@@ -177,6 +175,10 @@ impl Intake {
             .collect();
         chosen.sort_by_key(|&index| self.pads.get(index).map(Pad::rank));
         chosen.truncate(limit::TRACKS);
+        let returns = |pad: &Pad| outside(pad) && !pad.changed;
+        if chosen.iter().any(|&index| self.pads.get(index).is_some_and(returns)) {
+            self.last_switch = Some(now);
+        }
         for pad in &mut self.pads {
             (pad.member, pad.latest) = (None, None);
         }

@@ -209,15 +209,22 @@ impl Session {
                 self.in_flight.begin(orders.now, seq, ticks);
                 true
             }
-            None if !orders.draining => false,
+            None if !orders.draining => self.mark_end(out),
             _ => {
                 self.state = State::Retiring;
-                let mark = self.header_sent && !std::mem::replace(&mut self.end_marked, true);
-                if mark {
-                    out.push_back(writer::end_of_fragment());
-                }
+                self.mark_end(out);
                 true
             }
         }
+    }
+
+    /// Nothing follows for now: without this the last fragment would not be complete. False when
+    /// that was said already.
+    fn mark_end(&mut self, out: &mut VecDeque<Bytes>) -> bool {
+        let mark = !std::mem::replace(&mut self.end_marked, true);
+        if mark {
+            out.push_back(writer::end_of_fragment());
+        }
+        mark
     }
 }

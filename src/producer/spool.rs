@@ -55,6 +55,8 @@ pub(super) struct Fragment {
     pub(super) head: Arc<Head>,
     /// Cluster timestamp.
     pub(super) ticks: u64,
+    /// Its earliest frame, or its start.
+    pub(super) earliest: u64,
     /// Its latest frame.
     pub(super) latest: u64,
     /// Bytes of its blocks so far.
@@ -178,6 +180,7 @@ impl Spool {
         self.fragments.push_back(Fragment {
             head,
             ticks,
+            earliest: ticks,
             latest: ticks,
             bytes: 0,
             frames: 0,
@@ -231,6 +234,7 @@ impl Spool {
                 fragment.pieces.push(data.clone());
             }
         }
+        fragment.earliest = fragment.earliest.min(ticks);
         fragment.latest = fragment.latest.max(ticks);
         fragment.frames += 1;
         fragment.payload_bytes += len as u64;

@@ -12,7 +12,7 @@
 //! | at or before the last cut by up to 1 s | moved up to the first tick after the cut |
 //! | further back, but not behind its own track's last frame by more than 1 s | a key frame of the lead: a new session; else dropped and reported as late |
 //! | further back, behind its own track's last frame by more than 1 s | a step: see below |
-//! | after a flush, at or before the last cut | a new session takes it as it is |
+//! | first after a flush or an idle end, at or before the last cut | a new session takes it as it is |
 //!
 //! A **step** (the clock was set, the source started over) is taken over at a frame that a fragment
 //! can start with, through a new session, because the service compares times within a session only

@@ -123,6 +123,7 @@ struct World {
     number: u64,
     rejected: bool,
     counts: BTreeMap<&'static str, u64>,
+    causes: BTreeMap<String, u64>,
 }
 
 impl World {
@@ -177,6 +178,7 @@ impl World {
             number: 0,
             rejected: false,
             counts: BTreeMap::new(),
+            causes: BTreeMap::new(),
             random,
         };
         world.say(|| format!("{:?}", world.config));
@@ -585,7 +587,10 @@ impl World {
                 assert_eq!(drained.undelivered_frames, 0, "seed {}", self.seed);
                 self.drained = Some(self.now);
             }
-            Event::Dropped { frames, .. } => self.dropped += frames,
+            Event::Dropped { frames, cause, .. } => {
+                self.dropped += frames;
+                *self.causes.entry(format!("{cause:?}")).or_default() += frames;
+            }
             Event::Error(error) => self.errors.push(error.to_string()),
             Event::ForceKeyUnit(id) => {
                 let pad = self.sources.iter_mut().find(|source| source.id == id).unwrap();
@@ -799,19 +804,26 @@ fn every_frame_is_accounted_for() {
     if let Some(seed) = number("WORLD_SEED") {
         return World::new(seed, true).run();
     }
-    let mut counts = BTreeMap::new();
-    for seed in 0..number("WORLD_SEEDS").unwrap_or(1500) {
+    let (mut counts, mut drops) = (BTreeMap::new(), BTreeMap::new());
+    for seed in 0..number("WORLD_SEEDS").unwrap_or(800) {
         let run = std::panic::catch_unwind(|| {
             let mut world = World::new(seed, false);
             world.run();
-            world.counts
+            let clean = !world.faulty && !world.bad_times && world.config.storage_bytes > 200_000;
+            (world.counts, world.causes, clean)
         });
-        let Ok(worlds) = run else {
+        let Ok((worlds, causes, clean)) = run else {
             panic!("seed {seed} failed; WORLD_SEED={seed} shows its log");
         };
+        for (cause, frames) in causes {
+            *drops.entry((clean, cause)).or_insert(0u64) += frames;
+            if clean && std::env::var("SHOW").is_ok() {
+                println!("{seed} {clean} {frames}");
+            }
+        }
         for (what, count) in worlds {
             *counts.entry(what).or_insert(0) += count;
         }
     }
-    println!("{counts:?}");
+    println!("{counts:?}\n{drops:?}");
 }

@@ -368,8 +368,9 @@ impl Delivery {
 
     pub(super) fn handle_timeout(&mut self, env: &mut Env<'_>) {
         let patience = self.patience(env.config);
+        let acks = env.config.persistence != Persistence::SessionEnd;
         let overdue = |session: &Session| {
-            patience.and_then(|p| session.overdue_at(p)).is_some_and(|at| at <= env.now)
+            patience.and_then(|p| session.overdue_at(p, acks)).is_some_and(|at| at <= env.now)
         };
         if let Some(session) = self.sessions.iter_mut().find(|s| s.live() && overdue(s)) {
             give_up(session, env);
@@ -416,7 +417,8 @@ impl Delivery {
     pub(super) fn next_timeout(&self, config: &Config, spool: &Spool) -> Option<Monotonic> {
         let patience = self.patience(config);
         let live = self.sessions.iter().filter(|session| session.live());
-        let overdue = live.clone().filter_map(|s| s.overdue_at(patience?)).min();
+        let acks = config.persistence != Persistence::SessionEnd;
+        let overdue = live.clone().filter_map(|s| s.overdue_at(patience?, acks)).min();
         let grace = live
             .filter(|session| session.settled(spool))
             .filter_map(|session| Some(ended_at(session)? + END_GRACE))

@@ -601,20 +601,26 @@ impl Intake {
         let late = self.floor.is_some_and(|floor| ticks <= floor);
         let members = self.pads.iter().filter(|pad| pad.member.is_some() && pad.active()).count();
         let fresh = std::mem::take(&mut self.fresh) && (late || members > 1);
-        let start = if new_time || fresh || self.head_changes(env.now) {
+        if new_time || fresh || self.head_changes(env.now) {
             if new_time {
                 self.last_switch = Some(env.now);
             }
-            self.replace_head(env, Some(index), ticks)
-        } else {
-            ticks
-        };
-        let start = start.max(self.floor.map_or(0, |floor| floor.saturating_add(1)));
-        self.open(env, start);
+            self.replace_head(env, Some(index), ticks);
+        }
+        self.open(env, ticks);
     }
 
-    pub(super) fn open(&mut self, env: &mut Env<'_>, start: u64) {
+    /// Opens a fragment for a frame at `ticks`. In the first one of a head, waiting frames may be
+    /// earlier.
+    fn open(&mut self, env: &mut Env<'_>, ticks: u64) {
         self.asks = 0;
+        let scale = env.config.scale;
+        let members = self.pads.iter().filter(|pad| pad.member.is_some());
+        let waiting = members.filter_map(|pad| pad.front_ticks(scale)).min().unwrap_or(ticks);
+        let start = match self.floor {
+            Some(floor) => ticks.max(floor.saturating_add(1)),
+            None => waiting.clamp(ticks.saturating_sub(self.rules.max / 2), ticks),
+        };
         if let Some(head) = &self.head {
             env.spool.start(head.clone(), start);
         }

@@ -98,10 +98,9 @@ impl Intake {
             .and_then(|lead| self.pads.get(lead)?.front_ticks(scale))
             .or(fronts.min())
             .unwrap_or(0);
-        let start = self.admit_queues(env, None, start, DropCause::BeforeKeyFrame);
+        self.purge_before(env, None, start, DropCause::BeforeKeyFrame);
         self.declare(None, env.now);
         self.last_switch = None;
-        self.open(env, start);
     }
 
     /// Lets pads in without a frame at hand.
@@ -113,53 +112,43 @@ impl Intake {
         let start = lead.and_then(|pad| pad.front_ticks(scale));
         let start = start.or(inside.filter_map(|pad| pad.front_ticks(scale)).min()).unwrap_or(0);
         self.last_switch = None;
-        let start = self.replace_head(env, None, start);
+        self.replace_head(env, None, start);
         let mut freed = 0;
         for pad in self.pads.iter_mut().filter(|pad| outside(pad)) {
             freed += pad.purge(env.out, DropCause::TrackAbsent, |_, _| true);
         }
         self.freed(freed);
-        self.open(env, start);
     }
 
-    /// Chooses the tracks anew, with the pad that cuts at `ticks`; returns where to start.
-    pub(super) fn replace_head(
-        &mut self,
-        env: &mut Env<'_>,
-        cutting: Option<usize>,
-        ticks: u64,
-    ) -> u64 {
+    /// Chooses the tracks anew, with the pad that cuts at `ticks`.
+    pub(super) fn replace_head(&mut self, env: &mut Env<'_>, cutting: Option<usize>, ticks: u64) {
         for pad in &mut self.pads {
             pad.clock.clear_shift();
         }
-        let start = self.admit_queues(env, cutting, ticks, DropCause::TrackAbsent);
+        self.purge_before(env, cutting, ticks, DropCause::TrackAbsent);
         self.declare(cutting, env.now);
         self.floor = None;
-        start
     }
 
-    /// Drops waiting frames that lie too far before `ticks`; returns the first time there is.
-    fn admit_queues(
+    /// Drops waiting frames that lie too far before `ticks`.
+    fn purge_before(
         &mut self,
         env: &mut Env<'_>,
         cutting: Option<usize>,
         ticks: u64,
         cause: DropCause,
-    ) -> u64 {
+    ) {
         let scale = env.config.scale;
         let window = (self.rules.max / 2).min(i16::MAX as u64);
-        let (mut start, mut freed) = (ticks, 0);
+        let mut freed = 0;
         for (index, pad) in self.pads.iter_mut().enumerate() {
-            if Some(index) == cutting {
-                continue;
+            if Some(index) != cutting {
+                freed += pad.purge(env.out, cause, |pad, held| {
+                    pad.clock.ticks(held.time, scale).saturating_add(window) < ticks
+                });
             }
-            freed += pad.purge(env.out, cause, |pad, held| {
-                pad.clock.ticks(held.time, scale).saturating_add(window) < ticks
-            });
-            start = start.min(pad.front_ticks(scale).unwrap_or(start));
         }
         self.freed(freed);
-        start
     }
 
     /// Makes a head of the pads that have a frame, those that stay, and the one that cuts.

@@ -71,6 +71,8 @@ pub(super) struct Session {
     pieces: Option<usize>,
     /// The last fragment was followed by END_OF_FRAGMENT.
     end_marked: bool,
+    /// When the body took bytes without having come back for more.
+    taken: Option<Monotonic>,
 }
 
 impl Session {
@@ -93,6 +95,7 @@ impl Session {
             next,
             pieces: None,
             end_marked: true,
+            taken: None,
         }
     }
 
@@ -126,9 +129,11 @@ impl Session {
         midway.is_some_and(|fragment| fragment.head.id != self.head)
     }
 
-    /// When an answer becomes overdue.
-    pub(super) fn overdue_at(&self, patience: Duration) -> Option<Monotonic> {
+    /// When an answer becomes overdue. Without acks only the end of the response is one, and that the
+    /// body comes back for more.
+    pub(super) fn overdue_at(&self, patience: Duration, acks: bool) -> Option<Monotonic> {
         match self.state {
+            State::Sending | State::Retiring if !acks => self.taken.map(|at| at + patience),
             State::Sending | State::Retiring => self.in_flight.overdue_at(self.heard, patience),
             State::Ended(at) => Some(at.max(self.heard) + patience),
             State::Dead => None,
@@ -150,7 +155,8 @@ impl Session {
             }
             bytes += out.iter().skip(pieces).map(Bytes::len).sum::<usize>();
         }
-        if out.len() > before {
+        self.taken = (out.len() > before).then_some(orders.now);
+        if self.taken.is_some() {
             return (Transmit::Data, bytes);
         }
         if self.state == State::Retiring && (orders.until_end || self.settled(spool)) {
@@ -189,10 +195,9 @@ impl Session {
         }
         let next = spool.next_unsettled(self.next);
         let fragment = next.and_then(|seq| Some((seq, spool.get(seq)?)));
+        let rotate = orders.rotate && self.header_sent;
         match fragment {
-            Some((seq, fragment))
-                if fragment.head.id == self.head && !(orders.rotate && self.header_sent) =>
-            {
+            Some((seq, fragment)) if fragment.head.id == self.head && !rotate => {
                 let (ticks, head) = (fragment.ticks, fragment.head.clone());
                 if !self.header_sent {
                     self.header_sent = true;
@@ -209,7 +214,7 @@ impl Session {
                 self.in_flight.begin(orders.now, seq, ticks);
                 true
             }
-            None if !orders.draining => self.mark_end(out),
+            None if !orders.draining && !rotate => self.mark_end(out),
             _ => {
                 self.state = State::Retiring;
                 self.mark_end(out);

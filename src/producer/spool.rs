@@ -356,6 +356,7 @@ impl Spool {
         assert!(self.open().is_none_or(|f| !f.settled), "an open fragment is not settled");
         for (seq, fragment) in self.iter() {
             assert!(fragment.latest >= fragment.ticks, "fragment {seq}");
+            assert!(fragment.frames > 0, "fragment {seq} has a frame");
             assert!(!fragment.complete || fragment.all_present(), "4011 in fragment {seq}");
             let free = fragment.settled && fragment.senders == 0;
             assert!(!free || fragment.pinned == 0, "fragment {seq} is freed");

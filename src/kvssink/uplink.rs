@@ -150,8 +150,17 @@ impl Uplink {
         result
     }
 
-    /// Fulfils the producer's law after a call.
+    /// Fulfils the producer's law after a call that may have made something to send.
     fn settle(&self, core: &mut Core) {
+        for body in core.waiting_bodies.drain(..) {
+            body.wake();
+        }
+        self.settle_pulled(core);
+    }
+
+    /// Fulfils the producer's law after a body asked for bytes: waking another body then would
+    /// make two of them wake each other for ever.
+    fn settle_pulled(&self, core: &mut Core) {
         while let Some(action) = core.producer.poll_action() {
             core.actions.push(action);
         }
@@ -159,10 +168,7 @@ impl Uplink {
             core.note(&event);
             core.notices.push(Notice::Event(event));
         }
-        for body in core.waiting_bodies.drain(..) {
-            body.wake();
-        }
-        if core.waiting_pads > 0 {
+        if core.waiting_pads > 0 && core.producer.has_room() {
             self.changed.notify_all();
         }
         let due = core.producer.next_timeout();
@@ -363,7 +369,7 @@ impl Uplink {
     ) -> Transmit {
         let mut core = self.lock();
         let transmit = core.producer.poll_transmit(clock::monotonic(), session, out);
-        self.settle(&mut core);
+        self.settle_pulled(&mut core);
         if transmit == Transmit::Wait {
             core.waiting_bodies.extend(waker.cloned());
         }

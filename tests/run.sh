@@ -34,5 +34,7 @@ rm -f "$logs"/*.log
 
 step setup tests/setup.sh --tests
 step cargo-test cargo test --locked --no-fail-fast
+step boto3 tests/boto3/run.sh
+step aws-sdk tests/aws-sdk/run.sh
 step release-build cargo build --locked --release
 closing

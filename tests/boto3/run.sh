@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # boto3, AWS's own client, against kvs-server: every operation it knows, answers and errors.
 #
-#   tests/boto3/run.sh [unittest options]
+#   tests/boto3/run.sh
 #
 # Makes .venv with the pinned boto3 when it is not there. KVS_SERVER names the server to test;
 # without it target/debug/kvs-server is built. Needs python3-venv and ffmpeg.
@@ -20,4 +20,4 @@ if [ -z "${KVS_SERVER:-}" ]; then
   KVS_SERVER=$(realpath "${CARGO_TARGET_DIR:-target}")/debug/kvs-server
   export KVS_SERVER
 fi
-exec .venv/bin/python -m unittest discover -s tests/boto3 "$@"
+exec .venv/bin/python tests/boto3

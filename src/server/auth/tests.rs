@@ -9,6 +9,7 @@ use aws_sigv4::{
     sign::v4,
 };
 use http::Request;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -217,5 +218,32 @@ fn refuses_what_was_signed_at_another_time() {
                 assert!(error.message.starts_with(text), "{error}");
             }
         }
+    }
+}
+
+proptest! {
+    /// Whatever arrives, it is refused and nothing panics.
+    #[test]
+    fn nothing_unsigned_is_let_in(
+        scheme in prop_oneof![Just("AWS4-HMAC-SHA256 "), Just("")],
+        scope in "[ -~]{0,60}",
+        headers in "[a-z;:-]{0,40}",
+        signature in "[0-9a-f]{0,70}",
+        date in prop_oneof!["[ -~]{0,20}", Just("20261123T090000Z".to_owned())],
+        host in "[ -~]{0,20}",
+        path in "/[a-zA-Z0-9?&=%./-]{0,30}",
+        streaming: bool,
+    ) {
+        let authorization =
+            format!("{scheme}Credential={KEY}/{scope},SignedHeaders={headers},Signature={signature}");
+        let built = Request::post(path)
+            .header("authorization", authorization)
+            .header("x-amz-date", date)
+            .header("host", host)
+            .body(());
+        prop_assume!(built.is_ok());
+        let (parts, ()) = built.unwrap().into_parts();
+        let payload = if streaming { Payload::Streaming } else { Payload::Whole(BODY) };
+        prop_assert!(check(&parts, payload).is_err());
     }
 }

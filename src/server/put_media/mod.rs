@@ -85,6 +85,13 @@ impl End {
     }
 }
 
+/// Whether to go on with the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    GoOn,
+    End,
+}
+
 /// A session.
 struct Upload {
     ingest: Ingest,
@@ -166,8 +173,8 @@ impl Upload {
                     Some(Err(error)) => return Ok(End::fault(4000, error)),
                     Some(Ok(frame)) => {
                         let Ok(data) = frame.into_data() else { continue };
-                        if let Some(fault) = self.data(data).await {
-                            return Ok(End::Fault(fault));
+                        if let Some(end) = self.data(data).await {
+                            return Ok(end);
                         }
                     }
                 },
@@ -184,13 +191,15 @@ impl Upload {
         }
     }
 
-    async fn data(&mut self, data: Bytes) -> Option<Fault> {
+    async fn data(&mut self, data: Bytes) -> Option<End> {
         let now = clock::monotonic();
         self.timers.heard(now);
         self.session.heard(now);
         let (steps, result) = self.ingest.push(data);
-        self.perform(steps).await;
-        result.err()
+        match self.perform(steps).await {
+            Flow::End => Some(End::Clean),
+            Flow::GoOn => result.err().map(End::Fault),
+        }
     }
 
     async fn finish(&mut self) -> Result<End, StoreError> {
@@ -202,15 +211,19 @@ impl Upload {
     async fn time(&mut self) -> Option<End> {
         match self.timers.due(clock::monotonic())? {
             Due::IdleAck => {
-                self.send(&AckEvent::Idle { timecode: None }).await;
+                self.acknowledge(AckEvent::Idle { timecode: None }).await;
                 None
+            }
+            Due::Silent if self.session.open().is_some() => {
+                Some(End::fault(4000, "silent inside a fragment"))
             }
             Due::Silent => Some(End::Clean),
             Due::SessionEnd => Some(End::fault(4003, "the session has lasted long enough")),
         }
     }
 
-    async fn perform(&mut self, steps: Vec<Step>) {
+    /// Performs steps; when the server drains, only up to the end of the fragment in progress.
+    async fn perform(&mut self, steps: Vec<Step>) -> Flow {
         for step in steps {
             match step {
                 Step::Begin { timecode, producer, head } => {
@@ -228,9 +241,13 @@ impl Upload {
                     let future = self.service.store.append(&self.stream, completed.meta, pieces);
                     self.storing.push(completed, Box::pin(future));
                     self.acknowledge(AckEvent::Received { timecode, number }).await;
+                    if self.service.drain.is_requested() {
+                        return Flow::End;
+                    }
                 }
             }
         }
+        Flow::GoOn
     }
 
     /// Waits for all complete fragments.

@@ -139,15 +139,30 @@ async fn a_deleted_stream_ends_its_sessions_with_4008() {
 
 #[tokio::test]
 async fn a_drain_lets_the_open_fragment_end() {
-    let world = World::new(1, |_| {}).await;
+    for end in [end_tag(), cluster(2000, &[0])] {
+        let world = World::new(1, |_| {}).await;
+        let mut producer = world.put();
+        producer.send([header(1), cluster(1000, &[0])].concat().into());
+        producer.ack().await.unwrap();
+        world.switch.advance(Phase::Draining);
+        producer.send([block(1, 300, 20), end].concat().into());
+        let events = producer.rest().await;
+        let kinds: Vec<_> = events.iter().map(|event| parts(event).0).collect();
+        assert_eq!(kinds, ["RECEIVED", "PERSISTED"]);
+    }
+}
+
+#[tokio::test]
+async fn silence_inside_a_fragment_is_an_error() {
+    let world = World::new(1, |limits| limits.producer_idle = Duration::from_millis(50)).await;
     let mut producer = world.put();
     producer.send([header(1), cluster(1000, &[0])].concat().into());
-    producer.ack().await.unwrap();
-    world.switch.advance(Phase::Draining);
-    producer.send([block(1, 300, 20), end_tag()].concat().into());
     let events = producer.rest().await;
-    let kinds: Vec<_> = events.iter().map(|event| parts(event).0).collect();
-    assert_eq!(kinds, ["RECEIVED", "PERSISTED"]);
+    let last = events.last();
+    assert!(
+        matches!(last, Some(AckEvent::Error { timecode: Some(1000), id: 4000, .. })),
+        "{events:?}"
+    );
 }
 
 #[tokio::test]

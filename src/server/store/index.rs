@@ -12,11 +12,11 @@
 //! A [`Batch`] is one transaction: on stable storage when [`Batch::commit`] returns, or without any
 //! effect. Everything in it but the streams can be made again from the segment files.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, path::Path};
+use std::{collections::BTreeMap, io, ops::RangeInclusive, path::Path};
 
 use redb::{
-    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
-    TableDefinition, WriteTransaction,
+    Builder, Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
+    StorageError, TableDefinition, WriteTransaction,
 };
 
 use super::{
@@ -90,10 +90,22 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// Opens the index, or creates it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when the file cannot be reached, [`StoreError::Index`] when it can and is
+    /// no sound index.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES);
-        let index = Self { db: builder.create(path).map_err(StoreError::index)? };
+        let db = builder.create(path).map_err(|error| match error {
+            DatabaseError::Storage(StorageError::Io(error)) if !is_damage(&error) => {
+                StoreError::io("open", path)(error)
+            }
+            DatabaseError::DatabaseAlreadyOpen => StoreError::Locked(path.display().to_string()),
+            error => StoreError::index(error),
+        })?;
+        let index = Self { db };
         let batch = index.begin()?;
         batch.create_tables()?;
         batch.commit()?;
@@ -257,6 +269,11 @@ impl Index {
         }
         Ok(found)
     }
+}
+
+/// Whether an error of reading is about what the file holds.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 fn encode(place: Place, meta: &FragmentMeta) -> FragmentRow {

@@ -248,8 +248,9 @@ impl<R: Read> Window<R> {
     fn seek_magic(&mut self) {
         let tail = self.held.get(1..).unwrap_or_default();
         let next = tail.windows(MAGIC.len()).position(|window| window == MAGIC);
-        let keep = MAGIC.len() - 1;
-        self.advance(next.map_or(self.held.len().saturating_sub(keep).max(1), |at| at + 1));
+        // Without one, its first bytes may still be the last ones here.
+        let none = self.held.len().saturating_sub(MAGIC.len() - 1).max(1);
+        self.advance(next.map_or(none, |at| at + 1));
     }
 
     /// Goes past the record that starts here. On a fault goes past its header only, so that

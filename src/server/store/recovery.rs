@@ -32,7 +32,7 @@ use super::{
 pub(super) fn open_index(folder: &Folder) -> Result<Index, StoreError> {
     let path = folder.0.join("index.redb");
     match Index::open(&path) {
-        Err(error) if path.exists() => {
+        Err(error @ StoreError::Index(_)) if path.exists() => {
             let aside = folder.0.join("index.broken");
             tracing::error!(%error, aside = %aside.display(), "the index is made again");
             fs::rename(&path, &aside).map_err(StoreError::io("rename", &path))?;

@@ -154,7 +154,7 @@ impl Writer {
         stream: u64,
         appends: &[Append],
     ) -> Result<(Written, fs::File), StoreError> {
-        let first = appends.first().map_or(Timestamp::default(), |append| append.meta.server);
+        let first = appends.first().map(|append| append.meta.server).unwrap_or_default();
         let segment = self.segment(stream, first)?;
         let (mut records, mut pieces, mut offset) = (Vec::new(), Vec::new(), segment.end);
         for Append { meta, pieces: payload, .. } in appends {

@@ -44,7 +44,7 @@ struct Options {
     #[arg(long, env = "KVS_SERVER_ACCOUNT_ID", value_name = "ID", default_value = "000000000000")]
     account_id: String,
 
-    /// File of the access keys that may call: "<access key id> <secret key>" per line, or profiles
+    /// File of the access keys that may call: "ACCESS-KEY-ID SECRET-KEY" per line, or profiles
     /// as in ~/.aws/credentials. Every request must then be signed with one of them (AWS
     /// Signature Version 4). Without it, requests are not verified
     #[arg(long, env = "KVS_SERVER_CREDENTIALS", value_name = "FILE")]

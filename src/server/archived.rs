@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::{
     body::{BodyError, ReplyBody, channel},
     error::ApiError,
+    get_media::tags::{Failure, document},
     service::Service,
     store::{FragmentMeta, Number, PageKey, StoreError, StoredFragment, Stream, TimeKind},
     token, validate,
@@ -19,11 +20,8 @@ use super::{
 use crate::{
     ebml::SizeWidth,
     ids::FragmentNumber,
-    mkv::{
-        SimpleTag,
-        writer::{DocumentHeader, document_header, tags},
-    },
-    time::{Timestamp, TimestampScale},
+    mkv::{SimpleTag, writer::tags},
+    time::Timestamp,
     wire::{
         control::{
             FragmentInfo, FragmentSelector, FragmentSelectorType, GetMediaForFragmentListInput,
@@ -43,10 +41,6 @@ const MAX_PAGE: u64 = 1000;
 const MAX_FRAGMENTS: u64 = 1000;
 /// Pieces of media read ahead of the client.
 const READ_AHEAD: usize = 2;
-
-/// Error numbers inside the media. Source: KVS API GetMedia, error tags.
-const NO_SUCH_FRAGMENT: u32 = 4000;
-const INTERNAL: u32 = 5000;
 
 /// Where a listing goes on: its selector, and the last fragment that was listed.
 #[derive(Serialize, Deserialize)]
@@ -147,15 +141,15 @@ async fn send_fragment(
     to: &mpsc::Sender<Result<Bytes, BodyError>>,
 ) -> Result<(), Gone> {
     let pieces = match service.store.read_fragment(stream, Number::parse(number)).await {
-        Ok(Some(fragment)) => document(fragment),
-        Ok(None) => vec![exception(number, NO_SUCH_FRAGMENT, "the fragment does not exist")],
+        Ok(Some(fragment)) => with_tags(fragment),
+        Ok(None) => vec![exception(number, Failure::NotFound, "the fragment does not exist")],
         Err(error) => {
             tracing::error!(%number, %error, "a stored fragment cannot be read");
             let message = match error {
                 StoreError::Corrupt { .. } => "the fragment is corrupt",
                 _ => "the fragment cannot be read",
             };
-            vec![exception(number, INTERNAL, message)]
+            vec![exception(number, Failure::Internal, message)]
         }
     };
     for piece in pieces {
@@ -165,7 +159,7 @@ async fn send_fragment(
 }
 
 /// The fragment with the service's tags between its head and its Cluster.
-fn document(fragment: StoredFragment) -> Vec<Bytes> {
+fn with_tags(fragment: StoredFragment) -> Vec<Bytes> {
     let meta = fragment.meta;
     let number = meta.number.to_fragment_number();
     let head = ChunkTags::Head { number, server_time: meta.server, producer_time: meta.producer };
@@ -192,19 +186,14 @@ fn document(fragment: StoredFragment) -> Vec<Bytes> {
     out
 }
 
-fn exception(number: &FragmentNumber, code: u32, message: &str) -> Bytes {
-    let header = document_header(&DocumentHeader {
-        scale: TimestampScale::MILLISECOND,
-        tracks: &[],
-        application: "kvs-server",
-        segment_uuid: fastrand::u128(..).to_be_bytes(),
-    });
+/// A document of its own that says why the fragment is missing.
+fn exception(number: &FragmentNumber, failure: Failure, message: &str) -> Bytes {
     let simple = [
         tag(FRAGMENT_NUMBER, number.to_string()),
-        tag(EXCEPTION_ERROR_CODE, code.to_string()),
+        tag(EXCEPTION_ERROR_CODE, failure.id().to_string()),
         tag(EXCEPTION_MESSAGE, message.to_owned()),
     ];
-    [header, tags(&simple, SizeWidth::Four)].concat().into()
+    document(&tags(&simple, SizeWidth::Four))
 }
 
 fn tag(name: &str, value: String) -> SimpleTag {
@@ -251,7 +240,7 @@ mod tests {
                 head_len: 4,
                 body_len: 4,
             };
-            let whole = document(StoredFragment { meta, pieces }).concat();
+            let whole = with_tags(StoredFragment { meta, pieces }).concat();
             let text = String::from_utf8_lossy(&whole);
             assert!(text.starts_with("head") && text.ends_with("BODY"), "{cuts:?}");
             assert_eq!(text.matches("AWS_KINESISVIDEO_").count(), 5, "{cuts:?}");

@@ -16,7 +16,7 @@
 
 mod body;
 mod start;
-mod tags;
+pub(super) mod tags;
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ use crate::{
 
 /// What the service could not do. Source: KVS API GetMedia, error tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(in crate::server) enum Failure {
     /// There is no such fragment.
     NotFound,
     /// It cannot be read.
@@ -26,7 +26,8 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    const fn id(self) -> u32 {
+    /// As error tags carry it.
+    pub(in crate::server) const fn id(self) -> u32 {
         match self {
             Self::NotFound => 4000,
             Self::Internal => 5000,
@@ -72,7 +73,7 @@ pub(super) fn failed(number: FragmentNumber, failure: Failure) -> Bytes {
 }
 
 /// EBML header and Segment around `content`.
-fn document(content: &Bytes) -> Bytes {
+pub(in crate::server) fn document(content: &Bytes) -> Bytes {
     let mut w = Writer::default();
     w.master(ids::EBML, SizeWidth::Minimal, |w| {
         w.text(ids::DOC_TYPE, "matroska");

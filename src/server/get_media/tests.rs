@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a consumer gets, through the function that the server calls.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::{
     server::{
@@ -142,6 +148,69 @@ async fn many_consumers_get_the_same_in_order_across_sessions() {
 
 async fn read_all(mut consumer: crate::server::testing::Consumer) -> Vec<u64> {
     consumer.whole_fragments().await
+}
+
+/// Uploads fragments one by one; the connection breaks inside every seventh.
+async fn upload_with_cuts(world: &World, first: u64) {
+    let mut producer = world.put();
+    producer.send(header(1));
+    for n in 0..40 {
+        producer.send(cluster(first + 1000 * n, &[0, 500]));
+        producer.ack().await.unwrap();
+        if n % 7 == 6 {
+            producer.cut();
+            producer.rest().await;
+            producer = world.put();
+            producer.send(header(1));
+        } else {
+            producer.send([block(1, 900, 3000), end_tag()].concat().into());
+            producer.ack().await.unwrap();
+            producer.ack().await.unwrap();
+        }
+    }
+    producer.finish().await;
+}
+
+/// Reads from the start until all is over, resuming by token whenever a response ends.
+async fn follow(world: &World, over: &AtomicBool) -> Vec<Number> {
+    let (mut seen, mut selector) = (Vec::new(), StartSelector::Earliest);
+    loop {
+        let last = over.load(Ordering::Acquire);
+        let before = seen.len();
+        let mut consumer = world.get(selector.clone());
+        while let Some(tags) = consumer.tags().await {
+            if let ChunkTags::Tail { continuation_token: Some(token), .. } = tags {
+                seen.push(Number::parse(&token.as_str().parse().unwrap()));
+                selector = StartSelector::ContinuationToken(token);
+            }
+        }
+        if last && seen.len() == before {
+            return seen;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_misses_or_doubles_a_fragment() {
+    let world = Arc::new(world(1).await);
+    let over = Arc::new(AtomicBool::new(false));
+    let consumers: Vec<_> = (0..4)
+        .map(|_| {
+            let (world, over) = (world.clone(), over.clone());
+            tokio::spawn(async move { follow(&world, &over).await })
+        })
+        .collect();
+    tokio::join!(upload_with_cuts(&world, 0), upload_with_cuts(&world, 500_000));
+    over.store(true, Ordering::Release);
+    let (mut stored, mut last) = (Vec::new(), Number::MIN);
+    while let Some(meta) = world.service.store.next_after(&world.stream, last).unwrap() {
+        last = meta.number;
+        stored.push(last);
+    }
+    assert_eq!(stored.len(), 2 * 35);
+    for consumer in consumers {
+        assert_eq!(consumer.await.unwrap(), stored);
+    }
 }
 
 #[tokio::test]

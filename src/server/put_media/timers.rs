@@ -16,6 +16,9 @@ pub(super) enum Due {
     SessionEnd,
 }
 
+/// IDLE acks come no faster than this, whatever is configured.
+const MIN_IDLE_INTERVAL: Duration = Duration::from_millis(1);
+
 /// The clockwork of one session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
@@ -31,7 +34,7 @@ impl Timers {
         let mut timers = Self {
             end: now + limits.session_length,
             silence: limits.producer_idle,
-            idle_every: limits.idle_ack_interval,
+            idle_every: limits.idle_ack_interval.max(MIN_IDLE_INTERVAL),
             heard: now,
             next_idle: now,
         };
@@ -45,18 +48,17 @@ impl Timers {
         self.next_idle = now + self.idle_every;
     }
 
-    /// What is due at `now`. An IDLE ack that was due is not due again before its interval.
+    /// What is due at `now`, the earliest first: whoever asks late gets all of it one by one.
     pub(super) fn due(&mut self, now: Monotonic) -> Option<Due> {
         if now >= self.end {
             return Some(Due::SessionEnd);
         }
-        if now >= self.heard + self.silence {
-            return Some(Due::Silent);
+        let silent = self.heard + self.silence;
+        if now >= self.next_idle && self.next_idle < silent {
+            self.next_idle = self.next_idle + self.idle_every;
+            return Some(Due::IdleAck);
         }
-        (now >= self.next_idle).then(|| {
-            self.next_idle = now + self.idle_every;
-            Due::IdleAck
-        })
+        (now >= silent).then_some(Due::Silent)
     }
 
     /// When [`Self::due`] is worth asking again.
@@ -91,6 +93,14 @@ mod tests {
         let times: Vec<_> = seen.iter().map(|(time, _)| *time).collect();
         assert_eq!(times, [5, 10, 15, 21, 26, 31, 36, 41, 46]);
         assert_eq!(seen.last(), Some(&(46, Due::Silent)));
+    }
+
+    #[test]
+    fn who_asks_late_gets_every_idle_ack_before_the_end() {
+        let mut timers = Timers::new(&Limits::default(), at(0));
+        let due: Vec<_> = (0..6).map(|_| timers.due(at(60)).unwrap()).collect();
+        assert_eq!(due[..5], [Due::IdleAck; 5]);
+        assert_eq!(due[5], Due::Silent);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where one fragment ends and the next begins, as one pure decision per frame.
 //!
-//! *age*: from the open fragment's start to the frame. *all*: every declared track has a frame in
+//! *age*: from the frame that the open fragment was cut at to this one. *all*: every declared track has a frame in
 //! the open fragment (4011). *ahead*: the frame is later than all of the open fragment (4004). The
 //! first row that fits decides.
 //!
@@ -30,6 +30,9 @@ use crate::time::TimestampScale;
 /// Where a cut is preferred when it is about size, so that a B-frame is not the first.
 const SOFT_BYTES: usize = limit::FRAGMENT_BYTES / 10 * 9;
 
+/// Nanoseconds that a fragment with frames from before its cut has left for the next key frame.
+const ROOM: u64 = 4_000_000_000;
+
 /// The lengths that matter, in ticks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
@@ -45,6 +48,8 @@ pub(super) struct Rules {
     pub(super) key_retry: u64,
     /// No cut ever before this.
     pub(super) min: u64,
+    /// How far before its cut a fragment may begin with frames that waited.
+    pub(super) window: u64,
 }
 
 impl Rules {
@@ -59,6 +64,9 @@ impl Rules {
             limit: Self::limit(config.scale),
             key_retry: ticks(limit::KEY_UNIT_RETRY),
             min,
+            window: Self::limit(config.scale)
+                .saturating_sub(ROOM / config.scale.as_nanos())
+                .min(i16::MAX as u64),
         }
     }
 
@@ -85,6 +93,8 @@ pub(super) enum Role {
 pub(super) struct OpenState {
     /// Its cluster timestamp.
     pub(super) start: u64,
+    /// The frame it was cut at.
+    pub(super) cut: u64,
     /// Its earliest frame.
     pub(super) earliest: u64,
     /// Its latest frame.
@@ -119,12 +129,13 @@ pub(super) fn decide(
     bytes: usize,
 ) -> Cut {
     let Some(open) = open else { return Cut::First };
-    let age = ticks.saturating_sub(open.start);
+    let age = ticks.saturating_sub(open.cut);
     let ahead = ticks > open.latest;
     let size = open.bytes.saturating_add(bytes);
     let full = size > limit::FRAGMENT_BYTES || (ahead && size > SOFT_BYTES);
     let span = ticks.saturating_sub(open.earliest);
-    if age > i16::MAX as u64 || full || (ahead && span >= rules.limit) {
+    let offset = ticks.saturating_sub(open.start);
+    if offset > i16::MAX as u64 || full || (ahead && span >= rules.limit) {
         return Cut::Limit;
     }
     let due = match role {
@@ -177,13 +188,22 @@ mod tests {
         .enumerate()
         {
             let start = 1_000_000;
-            let open = OpenState { start, earliest: start, latest: start + latest, bytes, all };
+            let open = OpenState {
+                start,
+                cut: start,
+                earliest: start,
+                latest: start + latest,
+                bytes,
+                all,
+            };
             let cut = decide(&rules, Some(open), role, start + age, 1);
             assert_eq!(cut, expect, "line {line}: {role:?} at {age}");
         }
-        let open = OpenState { start: 100, earliest: 100, latest: 200, bytes: 0, all: true };
+        let open =
+            OpenState { start: 100, cut: 100, earliest: 100, latest: 200, bytes: 0, all: true };
         assert_eq!(decide(&rules, Some(open), LeadKey, 50, 1), No);
-        let open = OpenState { start: 5000, earliest: 100, latest: 200, bytes: 0, all: true };
+        let open =
+            OpenState { start: 100, cut: 5000, earliest: 100, latest: 200, bytes: 0, all: true };
         assert_eq!(decide(&rules, Some(open), Other, 19_099, 1), No);
         assert_eq!(decide(&rules, Some(open), Other, 19_100, 1), Limit);
     }

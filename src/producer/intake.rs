@@ -25,7 +25,7 @@ use super::{
     fragmenter::{self, Cut, OpenState, Role, Rules},
     pad::{Held, Pad},
     spool::{self, Head, Spool},
-    timeline::{self, Placement},
+    timeline::{self, Bounds, Placement},
 };
 use crate::time::{Monotonic, Timestamp};
 
@@ -38,6 +38,14 @@ struct Placing<'a> {
     key: bool,
     payload: &'a Payload<'a>,
     pinned: usize,
+}
+
+/// What came of a frame's time.
+enum Timed {
+    At(u64),
+    Dropped,
+    /// The pad left the head: its track is too far behind.
+    Outside,
 }
 
 /// A cut that waits for other tracks; its frame is at the front of its pad's queue.
@@ -402,8 +410,8 @@ impl Intake {
         let Some(lead) = self.pads.get(lead).filter(|_| lead != index) else { return true };
         let bound = lead.latest.max(lead.front_ticks(env.config.scale));
         bound.is_some_and(|bound| ticks < bound)
-            || ticks < open.ticks.saturating_add(self.rules.shortest)
-            || ticks >= open.ticks.saturating_add(self.rules.max)
+            || ticks < open.cut.saturating_add(self.rules.shortest)
+            || ticks >= open.cut.saturating_add(self.rules.max)
     }
 
     fn place_front(&mut self, env: &mut Env<'_>, index: usize, force: bool) {
@@ -449,13 +457,18 @@ impl Intake {
         }
     }
 
-    /// Puts a frame where it belongs; false when a cut must wait before it.
+    /// Puts a frame where it belongs; false when it has to wait.
     fn place(&mut self, env: &mut Env<'_>, index: usize, frame: &Placing<'_>, force: bool) -> bool {
-        let Some(ticks) = self.time(env, index, frame) else { return true };
+        let ticks = match self.time(env, index, frame) {
+            Timed::At(ticks) => ticks,
+            Timed::Dropped => return true,
+            Timed::Outside => return false,
+        };
         self.give_up_silent(env, index, ticks);
         let role = self.role(index, frame.key);
         let open = env.spool.open().map(|open| OpenState {
             start: open.ticks,
+            cut: open.cut,
             earliest: open.earliest,
             latest: open.latest,
             bytes: open.bytes,
@@ -475,7 +488,7 @@ impl Intake {
                 self.cut(env, index, ticks, false);
             }
             Cut::Here => {
-                let age = open.map_or(0, |open| ticks - open.start);
+                let age = open.map_or(0, |open| ticks.saturating_sub(open.cut));
                 if !force && age < self.rules.max && self.must_wait(env, index, ticks) {
                     self.start_wait(env, index, ticks, age);
                     return false;
@@ -498,43 +511,51 @@ impl Intake {
         self.wait = Some(Wait { pad, ticks, deadline, limit });
     }
 
-    /// The ticks a frame is written with; `None` when it was too late and is dropped.
-    fn time(&mut self, env: &mut Env<'_>, index: usize, frame: &Placing<'_>) -> Option<u64> {
+    /// The ticks a frame is written with.
+    fn time(&mut self, env: &mut Env<'_>, index: usize, frame: &Placing<'_>) -> Timed {
         let scale = env.config.scale;
-        let starts = matches!(self.role(index, frame.key), Role::Free | Role::LeadKey);
+        let role = self.role(index, frame.key);
+        let starts = matches!(role, Role::Free | Role::LeadKey);
         let switch = starts && self.wait.is_none() && self.may_switch(env.now);
-        let (floor, fresh) = (self.floor, self.fresh);
-        let pad = self.pads.get_mut(index)?;
+        let bounds = self.bounds(env.spool);
+        let fresh = self.fresh && env.spool.open().is_none();
+        let Some(pad) = self.pads.get_mut(index) else { return Timed::Outside };
         let ticks = pad.clock.ticks(frame.time, scale);
-        let placement = if fresh && env.spool.open().is_none() {
-            Placement::At(ticks)
-        } else if pad.clock.shifted() && switch {
+        if fresh {
+            return Timed::At(ticks);
+        }
+        if pad.clock.shifted() && switch {
             let ticks = scale.to_ticks(frame.time);
             self.cut(env, index, ticks, true);
-            Placement::At(ticks)
-        } else {
-            timeline::place(&pad.clock, ticks, floor, scale)
-        };
-        let ticks = match placement {
-            Placement::At(ticks) => ticks,
-            Placement::Late if switch && self.role(index, frame.key) == Role::LeadKey => {
-                self.cut(env, index, ticks, true);
-                ticks
-            }
-            Placement::Late => {
-                env.out.lose(DropCause::Late, 1, frame.payload.len() as u64);
-                return None;
-            }
-            Placement::Step(back) => self.step(env, index, frame, back, switch),
-        };
-        let fits = env.spool.open().is_none_or(|open| {
-            open.ticks.saturating_sub(ticks) <= u64::from(i16::MIN.unsigned_abs())
-                && open.latest.saturating_sub(ticks) < self.rules.limit
-        });
-        if !fits {
-            env.out.lose(DropCause::Late, 1, frame.payload.len() as u64);
+            return Timed::At(ticks);
         }
-        fits.then_some(ticks)
+        match timeline::place(&pad.clock, ticks, bounds, scale) {
+            Placement::At(ticks) => Timed::At(ticks),
+            Placement::Step(back) => Timed::At(self.step(env, index, frame, back, switch)),
+            Placement::Late => match role {
+                Role::LeadKey if switch => {
+                    self.cut(env, index, ticks, true);
+                    Timed::At(ticks)
+                }
+                Role::LeadKey | Role::LeadDelta => {
+                    env.out.lose(DropCause::Late, 1, frame.payload.len() as u64);
+                    Timed::Dropped
+                }
+                Role::Free | Role::Other => {
+                    pad.leave();
+                    Timed::Outside
+                }
+            },
+        }
+    }
+
+    /// What a time of the current head must keep.
+    fn bounds(&self, spool: &Spool) -> Bounds {
+        let reach = spool.open().map_or(0, |open| {
+            let offset = open.ticks.saturating_sub(i16::MIN.unsigned_abs().into());
+            offset.max((open.latest + 1).saturating_sub(self.rules.limit))
+        });
+        Bounds { floor: self.floor, reach }
     }
 
     /// The track jumped back.
@@ -547,7 +568,7 @@ impl Intake {
         switch: bool,
     ) -> u64 {
         let scale = env.config.scale;
-        let floor = self.floor;
+        let bounds = self.bounds(env.spool);
         let Some(pad) = self.pads.get_mut(index) else { return 0 };
         let back = scale.to_duration(back).unwrap_or_default();
         env.out.event(Event::Warning(Warning::TimeStep { pad: pad.id, back }));
@@ -557,7 +578,7 @@ impl Intake {
             return ticks;
         }
         pad.clock.continue_from(frame.time, scale);
-        pad.clock.ticks(frame.time, scale).max(floor.map_or(0, |floor| floor.saturating_add(1)))
+        bounds.clamp(pad.clock.ticks(frame.time, scale))
     }
 
     fn warn_no_key(&mut self, env: &mut Env<'_>, role: Role) {
@@ -576,13 +597,13 @@ impl Intake {
             env.out.lose(DropCause::TrackAbsent, 1, frame.payload.len() as u64);
             return;
         };
-        let start = open.ticks;
+        let cut = open.cut;
         // A cut at a B-frame leaves later frames behind it.
         let ticks = ticks.max(floor);
         env.spool.append(number, ticks, frame.key, frame.payload, frame.pinned);
         pad.clock.set_placed(ticks);
         pad.latest = pad.latest.max(Some(ticks));
-        self.ask_when_long(env, ticks.saturating_sub(start));
+        self.ask_when_long(env, ticks.saturating_sub(cut));
     }
 
     /// Asks for a key frame at the maximum age, and once more.
@@ -617,12 +638,13 @@ impl Intake {
         let scale = env.config.scale;
         let members = self.pads.iter().filter(|pad| pad.member.is_some());
         let waiting = members.filter_map(|pad| pad.front_ticks(scale)).min().unwrap_or(ticks);
+        let cut = self.floor.map_or(ticks, |floor| ticks.max(floor.saturating_add(1)));
         let start = match self.floor {
-            Some(floor) => ticks.max(floor.saturating_add(1)),
-            None => waiting.clamp(ticks.saturating_sub(self.rules.max / 2), ticks),
+            Some(_) => cut,
+            None => waiting.clamp(ticks.saturating_sub(self.rules.window), ticks),
         };
         if let Some(head) = &self.head {
-            env.spool.start(head.clone(), start);
+            env.spool.start(head.clone(), start, cut);
         }
     }
 

@@ -73,7 +73,8 @@ impl Intake {
         let newest = pad.queue.back().map(|held| pad.clock.ticks(held.time, env.config.scale));
         env.spool.open().is_none_or(|open| {
             let newest = open.latest.max(newest.unwrap_or(0));
-            newest - open.ticks >= self.rules.min || waited(pad, env.now) >= limit::MIN_CUT
+            newest.saturating_sub(open.cut) >= self.rules.min
+                || waited(pad, env.now) >= limit::MIN_CUT
         })
     }
 
@@ -139,7 +140,7 @@ impl Intake {
         cause: DropCause,
     ) {
         let scale = env.config.scale;
-        let window = (self.rules.max / 2).min(i16::MAX as u64);
+        let window = self.rules.window;
         let mut freed = 0;
         for (index, pad) in self.pads.iter_mut().enumerate() {
             if Some(index) != cutting {
@@ -191,7 +192,7 @@ impl Intake {
         let Some(open) = env.spool.open() else { return };
         let member = self.pads.get(index).and_then(|pad| pad.member);
         let silent = |track: &Track| !open.present(track) && Some(track.number) != member;
-        let long = ticks.saturating_sub(open.ticks) >= self.rules.max;
+        let long = ticks.saturating_sub(open.cut) >= self.rules.max;
         if long && open.head.tracks.iter().any(silent) {
             self.redeclare(env, member);
         }

@@ -55,6 +55,8 @@ pub(super) struct Fragment {
     pub(super) head: Arc<Head>,
     /// Cluster timestamp.
     pub(super) ticks: u64,
+    /// The frame it was cut at; what waited for that cut may be earlier.
+    pub(super) cut: u64,
     /// Its earliest frame, or its start.
     pub(super) earliest: u64,
     /// Its latest frame.
@@ -172,14 +174,15 @@ impl Spool {
         self.fragments.iter().any(|f| f.complete && !f.settled)
     }
 
-    /// Starts a fragment. The one before must be closed.
-    pub(super) fn start(&mut self, head: Arc<Head>, ticks: u64) {
+    /// Starts a fragment at `ticks`, cut at a frame at `cut`. The one before must be closed.
+    pub(super) fn start(&mut self, head: Arc<Head>, ticks: u64, cut: u64) {
         debug_assert!(!self.open && self.gathered.is_empty());
         self.open = true;
         self.pinned += FRAGMENT_OVERHEAD;
         self.fragments.push_back(Fragment {
             head,
             ticks,
+            cut,
             earliest: ticks,
             latest: ticks,
             bytes: 0,
@@ -400,7 +403,7 @@ mod tests {
     #[test]
     fn gathers_small_payloads_and_references_large_ones() {
         let mut spool = Spool::default();
-        spool.start(head(), 100);
+        spool.start(head(), 100, 100);
         append(&mut spool, 100, &Payload::Copy(&[1; 10]));
         append(&mut spool, 101, &Payload::Share(Bytes::from(vec![2; 10])));
         let large = Bytes::from(vec![3; 5000]);
@@ -418,7 +421,7 @@ mod tests {
     fn frees_when_safe_but_not_under_a_sender() {
         let (mut spool, mut out) = (Spool::default(), Outbox::default());
         for ticks in [0, 1000, 2000] {
-            spool.start(head(), ticks);
+            spool.start(head(), ticks, ticks);
             append(&mut spool, ticks, &Payload::Copy(&[0; 100]));
             spool.close(false);
         }
@@ -438,7 +441,7 @@ mod tests {
     fn evicts_the_oldest_that_nobody_sends() {
         let (mut spool, mut out) = (Spool::default(), Outbox::default());
         for ticks in [0, 1000, 2000] {
-            spool.start(head(), ticks);
+            spool.start(head(), ticks, ticks);
             append(&mut spool, ticks, &Payload::Copy(&[0; 100]));
             if ticks < 2000 {
                 spool.close(false);

@@ -10,7 +10,8 @@
 //! | equal to the one before | kept: several blocks may share a tick |
 //! | back, but after the last cut (B-frames, jitter) | kept |
 //! | at or before the last cut by up to 1 s | moved up to the first tick after the cut |
-//! | further back, but not behind its own track's last frame by more than 1 s | a key frame of the lead: a new session; else dropped and reported as late |
+//! | so far back that the fragment would be too long | as the next two rows |
+//! | further back, but not behind its own track's last frame by more than 1 s | a lead's key frame starts a new session; its other frames are dropped and reported; another track waits for a session that it can come back in |
 //! | further back, behind its own track's last frame by more than 1 s | a step: see below |
 //! | first after a flush or an idle end, at or before the last cut | a new session takes it as it is |
 //!
@@ -112,23 +113,33 @@ pub(super) enum Placement {
     Step(u64),
 }
 
-/// Judges a time against the last cut: `floor` is the last tick before it, if any cut was made in
-/// the session.
-pub(super) fn place(
-    clock: &Clock,
-    ticks: u64,
-    floor: Option<u64>,
-    scale: TimestampScale,
-) -> Placement {
-    let Some(floor) = floor.filter(|&floor| ticks <= floor) else { return Placement::At(ticks) };
+/// What a time is judged against.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bounds {
+    /// The last tick before the last cut, if any cut was made in the session.
+    pub(super) floor: Option<u64>,
+    /// The first tick that the open fragment can hold.
+    pub(super) reach: u64,
+}
+
+impl Bounds {
+    /// The nearest time that fits.
+    pub(super) fn clamp(self, ticks: u64) -> u64 {
+        ticks.max(self.floor.map_or(0, |floor| floor.saturating_add(1))).max(self.reach)
+    }
+}
+
+/// Judges a time. See the module's table.
+pub(super) fn place(clock: &Clock, ticks: u64, bounds: Bounds, scale: TimestampScale) -> Placement {
     let late = duration_ticks(limit::LATE, scale);
-    let back = clock.placed.map_or(0, |placed| placed.saturating_sub(ticks));
-    if floor - ticks < late {
-        Placement::At(floor.saturating_add(1))
-    } else if back > late {
-        Placement::Step(back)
-    } else {
-        Placement::Late
+    let clamped = bounds.clamp(ticks);
+    let little = bounds.floor.is_some_and(|floor| ticks <= floor && floor - ticks < late);
+    if clamped == ticks || little {
+        return Placement::At(clamped);
+    }
+    match clock.placed.map_or(0, |placed| placed.saturating_sub(ticks)) {
+        back if back > late => Placement::Step(back),
+        _ => Placement::Late,
     }
 }
 
@@ -176,11 +187,13 @@ mod tests {
     fn late_times_follow_the_table() {
         use Placement::{At, Late, Step};
         let judge = |placed: Option<u64>, ticks, floor| {
-            place(&Clock { placed, ..Clock::default() }, ticks, floor, MS)
+            place(&Clock { placed, ..Clock::default() }, ticks, Bounds { floor, reach: 10 }, MS)
         };
         for (placed, ticks, floor, expect) in [
-            (None, 5, None, At(5)),
-            (Some(9000), 5, None, At(5)),
+            (None, 10, None, At(10)),
+            (None, 9, None, Late),
+            (Some(1009), 9, None, Late),
+            (Some(1010), 9, None, Step(1001)),
             (Some(9000), 5001, Some(5000), At(5001)),
             (Some(9000), 5000, Some(5000), At(5001)),
             (Some(9000), 4001, Some(5000), At(5001)),

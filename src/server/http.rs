@@ -115,6 +115,8 @@ where
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
+        // Who has sent its last byte may still wait for acknowledgements.
+        .half_close(true)
         .header_read_timeout(limits.header_timeout)
         .max_header_size(limits.max_header_bytes);
     let mut drain: Drain = service.drain.clone();

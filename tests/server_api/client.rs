@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -133,6 +133,11 @@ impl Raw {
     /// The end of a chunked body.
     pub(crate) fn finish(&mut self) {
         self.send("0\r\n\r\n");
+    }
+
+    /// Says that nothing more will be sent, on the level of TCP.
+    pub(crate) fn shut_write(&mut self) {
+        self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
     /// What a single `recv` gives.

@@ -123,6 +123,21 @@ fn acks_come_in_order_and_name_raw_timecodes() {
 }
 
 #[test]
+fn a_producer_that_half_closes_gets_all_acks() {
+    let fixture = Fixture::new();
+    fixture.create("cam", 1);
+    for round in 0..10 {
+        let mut raw = put_media(fixture.addr(), "cam", "");
+        raw.send_chunk(&media::header());
+        raw.send_chunk(&media::fragment(media::START_MS, 1));
+        raw.finish();
+        raw.shut_write();
+        assert_eq!(raw.head().0, 200, "round {round}");
+        assert_eq!(std::iter::from_fn(|| raw.ack()).count(), 3, "round {round}");
+    }
+}
+
+#[test]
 fn a_stream_without_retention_has_no_persisted_acks() {
     let fixture = Fixture::new();
     fixture.create("cam", 0);

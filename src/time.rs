@@ -180,11 +180,15 @@ impl TimestampScale {
     /// One millisecond: Matroska's default and ours.
     pub const MILLISECOND: Self = Self(NonZeroU64::new(1_000_000).unwrap());
 
-    /// From nanoseconds per tick; `None` for zero.
+    /// One hour. With no tick longer than that, any number of ticks in nanoseconds fits an `i128`,
+    /// and so do sums of such times.
+    pub const MAX: Self = Self(NonZeroU64::new(3_600_000_000_000).unwrap());
+
+    /// From nanoseconds per tick; `None` for zero and for more than [`Self::MAX`].
     pub const fn from_nanos(ns: u64) -> Option<Self> {
         match NonZeroU64::new(ns) {
-            Some(ns) => Some(Self(ns)),
-            None => None,
+            Some(ns) if ns.get() <= Self::MAX.as_nanos() => Some(Self(ns)),
+            _ => None,
         }
     }
 

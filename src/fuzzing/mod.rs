@@ -15,6 +15,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    consumer::cursor::Cursor,
+    consumer::reassembler::{Piece, Reassembler},
     ebml::{Children, SizeWidth, Writer},
     mkv::{self, Event, EventKind, Limits, Reader, SimpleTag},
     time::Timestamp,
@@ -118,6 +120,40 @@ fn check_nesting(steps: &[Step]) {
             EventKind::Other(_) => {}
         }
     }
+}
+
+/// The reassembler: the same pieces however the response is cut, frames within fragments only, each
+/// fragment with one start and one end. The first byte chooses how the rest is cut.
+pub fn reassembler(input: &[u8]) {
+    let Some((&cut, input)) = input.split_first() else { return };
+    let whole = reassemble(input, input.len().max(1));
+    let again = reassemble(input, usize::from(cut) * 8 + 1);
+    assert_eq!(whole, again, "depends on how it is cut");
+    let mut inside = false;
+    for piece in &whole {
+        match piece {
+            Piece::Corrupt(_) | Piece::Failed { .. } | Piece::Track(_) => {}
+            Piece::End(_) => inside = false,
+            Piece::Frame(_) => assert!(inside, "{piece:?} is outside a fragment"),
+            Piece::Start(_) => {
+                assert!(!inside, "{piece:?} is inside another fragment");
+                inside = true;
+            }
+        }
+    }
+    assert!(!inside, "the last fragment has no end");
+}
+
+fn reassemble(input: &[u8], chunk: usize) -> Vec<Piece> {
+    let cursor = Cursor::new(StartSelector::Earliest);
+    let (mut reassembler, mut pieces) = (Reassembler::new(LIMITS), Vec::new());
+    for piece in input.chunks(chunk) {
+        reassembler.push(Bytes::copy_from_slice(piece));
+        pieces.extend(std::iter::from_fn(|| reassembler.pull(&cursor)));
+    }
+    reassembler.end_session();
+    pieces.extend(std::iter::from_fn(|| reassembler.pull(&cursor)));
+    pieces
 }
 
 /// Elements in a buffer: nothing panics, and what is written again reads the same.

@@ -71,8 +71,32 @@ fn mkv_piece() -> impl Strategy<Value = Vec<u8>> {
             }
             w.finish().to_vec()
         });
+    // What the service puts around each fragment.
+    let chunk_tags = (0u64..3, 0u64..10_000, any::<bool>()).prop_map(|(number, ms, head)| {
+        let number = format!("9{number}");
+        let tags = if head {
+            ChunkTags::Head {
+                number: number.parse().unwrap(),
+                server_time: Timestamp::from_millis(ms).unwrap(),
+                producer_time: Timestamp::from_millis(ms * 3).unwrap(),
+            }
+        } else {
+            ChunkTags::Tail {
+                continuation_token: Some(number.parse().unwrap()),
+                behind_now_ms: Some(ms),
+            }
+        };
+        writer::tags(&tags.to_simple_tags(), SizeWidth::Four).to_vec()
+    });
+    let info = any::<u64>().prop_map(|scale| {
+        let mut w = Writer::default();
+        w.master(mkv::ids::INFO, SizeWidth::Minimal, |w| w.uint(mkv::ids::TIMESTAMP_SCALE, scale));
+        w.finish().to_vec()
+    });
     prop_oneof![
         3 => Just(header.to_vec()),
+        2 => chunk_tags,
+        1 => info,
         3 => any::<u64>().prop_map(|ticks| writer::cluster_start(ticks).to_vec()),
         5 => block,
         2 => Just(writer::tags([&tag], SizeWidth::Four).to_vec()),
@@ -208,6 +232,11 @@ proptest! {
     #[test]
     fn mkv_reader_holds_its_laws(input in damaged(mkv_piece())) {
         mkv_reader(&input);
+    }
+
+    #[test]
+    fn reassembler_holds_its_laws(input in damaged(mkv_piece())) {
+        reassembler(&input);
     }
 
     #[test]

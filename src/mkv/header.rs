@@ -50,9 +50,9 @@ pub enum HeaderError {
     /// More tracks or tags than any real file has.
     #[error("more than {0} entries")]
     TooMany(usize),
-    /// TrackNumber 0 or missing, or TimestampScale 0.
-    #[error("element 0x{0:X} is missing or zero")]
-    Zero(u32),
+    /// TrackNumber 0 or missing, or TimestampScale 0 or more than an hour.
+    #[error("element 0x{0:X} is missing, zero or too large")]
+    Range(u32),
     /// A child is broken.
     #[error(transparent)]
     Value(#[from] ValueError),
@@ -115,7 +115,7 @@ impl Info {
             match child.id {
                 ids::TIMESTAMP_SCALE => {
                     scale = TimestampScale::from_nanos(child.uint()?)
-                        .ok_or(HeaderError::Zero(ids::TIMESTAMP_SCALE))?;
+                        .ok_or(HeaderError::Range(ids::TIMESTAMP_SCALE))?;
                 }
                 ids::WRITING_APP => writing_app = Some(child.text()),
                 _ => {}
@@ -163,7 +163,7 @@ fn parse_track(entry: &Element) -> Result<Track, HeaderError> {
         }
     }
     if number == 0 {
-        return Err(HeaderError::Zero(ids::TRACK_NUMBER));
+        return Err(HeaderError::Range(ids::TRACK_NUMBER));
     }
     let number = TrackNumber(number);
     if encoded {

@@ -291,6 +291,19 @@ fn tracks_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn a_scale_that_is_none_is_refused() {
+    for (scale, valid) in [(0, false), (1, true), (3_600_000_000_000, true), (u64::MAX, false)] {
+        let info = bytes(|w| w.master(ids::INFO, MINIMAL, |w| w.uint(ids::TIMESTAMP_SCALE, scale)));
+        let input = [ebml(|_| {}), unknown(ids::SEGMENT, &[info])].concat();
+        if valid {
+            assert_eq!(told(&input), "ESIs");
+        } else {
+            assert!(fault(&input).to_string().contains("0x2AD7B1"), "{scale}");
+        }
+    }
+}
+
+#[test]
 fn a_frequency_that_is_none_counts_as_not_given() {
     for hz in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
         let tracks = bytes(|w| {

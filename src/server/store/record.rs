@@ -155,6 +155,13 @@ fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
     *head
 }
 
+impl Fault {
+    /// Whether somebody wrote this on purpose, so that it must not be taken for a torn write.
+    pub(super) fn is_foreign(self) -> bool {
+        matches!(self, Self::Version(_) | Self::Stream(_))
+    }
+}
+
 /// CRC32C of pieces in a row.
 pub(super) fn crc_of(pieces: &[Bytes]) -> u32 {
     pieces.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, piece))

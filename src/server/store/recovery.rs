@@ -8,6 +8,7 @@
 //! | a stream folder the index does not know | adopted from its `stream.json` |
 //! | a segment longer than its indexed part | whole records behind it are indexed, the rest is cut off |
 //! | a segment the index does not know | whole records are indexed |
+//! | records of another version or another stream | left as they are, logged |
 //! | an indexed segment without a file | its fragments leave the index |
 //! | an index that cannot be opened | put aside, made again from the segment files |
 //!
@@ -149,19 +150,24 @@ fn recover_segment(
         record::scan(BufReader::with_capacity(1 << 20, file), stream, from)
     };
     let Scan { records, end, faults } = scan().map_err(StoreError::io("read", path))?;
-    for (offset, fault) in faults {
+    for (offset, fault) in &faults {
         tracing::warn!(path = %path.display(), offset, %fault, "cut off or passed over");
     }
-    if end == 0 {
+    let foreign = faults.iter().any(|(_, fault)| fault.is_foreign());
+    if foreign {
+        tracing::error!(path = %path.display(), "holds what is not ours: left as it is");
+    } else if end == 0 {
         return remove_file(path);
-    }
-    if end < len {
+    } else if end < len {
         let cut = || {
             let file = File::options().write(true).open(path)?;
             file.set_len(end)?;
             file.sync_all()
         };
         cut().map_err(StoreError::io("cut", path))?;
+    }
+    if records.is_empty() {
+        return Ok(());
     }
     tracing::info!(path = %path.display(), fragments = records.len(), "fragments found again");
     let batch = index.begin()?;

@@ -369,3 +369,25 @@ async fn a_lost_segment_costs_its_fragments_and_a_broken_index_nothing() {
     put_in.remove(1);
     assert_eq!(all(&store, &stream), put_in);
 }
+
+#[tokio::test]
+async fn what_somebody_else_wrote_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let store = open(dir.path());
+        for name in ["a", "b"] {
+            let stream = store.create_stream(meta_of(name, 1)).await.unwrap();
+            put(&store, &stream, 1, 10).await;
+        }
+    }
+    let ours = segments(dir.path()).remove(0);
+    let folder = dir.path().join("streams").join(format!("{:016x}", 2));
+    let astray = folder.join(format!("{:016x}.seg", 7));
+    fs::copy(&ours, &astray).unwrap();
+    let store = open(dir.path());
+    let stream = find(&store, "b").unwrap();
+    assert_eq!(all(&store, &stream).len(), 1);
+    assert_eq!(fs::read(&astray).unwrap(), fs::read(&ours).unwrap());
+    put(&store, &stream, 2, 10).await;
+    assert_eq!(all(&store, &stream).len(), 2);
+}

@@ -31,7 +31,7 @@ fn check_video(description: &str, codec_id: &str) {
     let sent = Recorder::of(&pipeline.sink());
     pipeline.run();
     let stored = peer.stored("video");
-    assert_same(&sent.frames("video_0"), &stored.track(1));
+    assert_same(&sent.frames("video_0"), &stored.video());
     assert_eq!(stored.tracks[0].codec_id, codec_id);
     let size = VideoFormat { width: 160, height: 120 };
     assert_eq!(stored.tracks[0].kind, TrackKind::Video(size));
@@ -83,13 +83,13 @@ fn check_audio_video(encoder: &str) {
     let sent = Recorder::of(&pipeline.sink());
     pipeline.run();
     let stored = peer.stored("av");
-    assert_same(&sent.frames("video_0"), &stored.track(1));
-    assert_same(&sent.frames("audio_0"), &stored.track(2));
+    assert_same(&sent.frames("video_0"), &stored.video());
+    assert_same(&sent.frames("audio_0"), &stored.audio());
     let format = AudioFormat { sampling_hz: 48000.0, channels: 2, bit_depth: None };
-    assert_eq!(stored.tracks[1].kind, TrackKind::Audio(format));
+    assert_eq!(stored.declared[0][1].kind, TrackKind::Audio(format));
     let shift = |sent: &[Frame], stored: &[Frame]| stored[0].pts_ms - sent[0].pts_ms;
-    let video = shift(&sent.frames("video_0"), &stored.track(1));
-    let audio = shift(&sent.frames("audio_0"), &stored.track(2));
+    let video = shift(&sent.frames("video_0"), &stored.video());
+    let audio = shift(&sent.frames("audio_0"), &stored.audio());
     assert!((video - audio).abs() <= 1, "audio and video are {} ms apart", video - audio);
 }
 
@@ -110,7 +110,7 @@ fn audio_alone_is_stored() {
     let sent = Recorder::of(&pipeline.sink());
     pipeline.run();
     let stored = peer.stored("audio");
-    assert_same(&sent.frames("audio_0"), &stored.track(1));
+    assert_same(&sent.frames("audio_0"), &stored.audio());
     assert!(stored.declared.len() > 1, "one fragment only");
 }
 
@@ -141,8 +141,8 @@ fn files_are_stored_whole() {
         let sent = Recorder::of(&pipeline.sink());
         pipeline.run();
         let stored = peer.stored("file");
-        assert_same(&sent.frames("video_0"), &stored.track(1));
-        assert_same(&sent.frames("audio_0"), &stored.track(2));
+        assert_same(&sent.frames("video_0"), &stored.video());
+        assert_same(&sent.frames("audio_0"), &stored.audio());
     }
 }
 
@@ -156,7 +156,7 @@ fn one_track_of_a_file_is_enough() {
     ));
     let sent = Recorder::of(&pipeline.sink());
     pipeline.run();
-    assert_same(&sent.frames("video_0"), &peer.stored("file").track(1));
+    assert_same(&sent.frames("video_0"), &peer.stored("file").video());
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn eos_comes_once_and_after_everything_is_persisted() {
     assert_eq!(*count.lock().unwrap(), 1);
     assert_eq!(stat(&fed.sink, "persisted-frames"), 120);
     let stored = peer.stored("eos");
-    assert_eq!((stored.track(1).len(), stored.track(2).len()), (60, 60));
+    assert_eq!((stored.video().len(), stored.audio().len()), (60, 60));
     fed.pipeline.stop();
     assert_eq!(*count.lock().unwrap(), 1);
 }
@@ -204,7 +204,7 @@ fn stopping_without_eos_delivers() {
     fed.pipeline.play();
     video.push_frames(0..45, 2000).unwrap();
     fed.pipeline.stop();
-    assert_eq!(numbers(&peer.stored("stop").track(1)), (0..45).collect::<Vec<_>>());
+    assert_eq!(numbers(&peer.stored("stop").video()), (0..45).collect::<Vec<_>>());
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_server_that_crashes_loses_nothing() {
     video.push_frames(200..300, 5000).unwrap();
     video.eos();
     wait_eos(&fed.pipeline);
-    let stored = peer.stored("crash").distinct(1);
+    let stored = peer.stored("crash").distinct();
     assert_eq!(numbers(&stored), (0..300).collect::<Vec<_>>());
     assert!(stat(&fed.sink, "reconnects") >= 1);
 }
@@ -286,7 +286,7 @@ fn offline_blocks_until_there_is_room() {
     peer.restart();
     wait_eos(&fed.pipeline);
     assert_eq!(pusher.join().unwrap(), Ok(()));
-    assert_eq!(numbers(&peer.stored("block").distinct(1)), (0..300).collect::<Vec<_>>());
+    assert_eq!(numbers(&peer.stored("block").distinct()), (0..300).collect::<Vec<_>>());
     assert_eq!(stat(&fed.sink, "dropped-frames"), 0);
 }
 
@@ -325,7 +325,7 @@ fn a_flush_discards_nothing() {
     video.eos();
     wait_eos(&fed.pipeline);
     let expect: Vec<u64> = (0..40).chain(60..100).collect();
-    assert_eq!(numbers(&peer.stored("flush").track(1)), expect);
+    assert_eq!(numbers(&peer.stored("flush").video()), expect);
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn new_caps_start_a_new_session_without_loss() {
     wait_eos(&fed.pipeline);
     let stored = peer.stored("caps");
     let expect: Vec<u64> = (0..45).chain(60..100).collect();
-    assert_eq!(numbers(&stored.track(1)), expect);
+    assert_eq!(numbers(&stored.video()), expect);
     let widths: Vec<u32> = stored
         .declared
         .iter()
@@ -367,22 +367,8 @@ fn tracks_that_start_late_lose_nothing() {
     pipeline.run();
     let stored = peer.stored("late");
     let (video, audio) = (sent.frames("video_0"), sent.frames("audio_0"));
-    let of = |kind: fn(&TrackKind) -> bool| {
-        let mut frames = Vec::new();
-        for number in 1..=2 {
-            let declared = stored
-                .declared
-                .iter()
-                .flatten()
-                .find(|track| track.number.0 == number && kind(&track.kind));
-            if declared.is_some() {
-                frames = stored.track(number);
-            }
-        }
-        frames
-    };
-    assert_same(&video, &of(|kind| matches!(kind, TrackKind::Video(_))));
-    assert_same(&audio, &of(|kind| matches!(kind, TrackKind::Audio(_))));
+    assert_same(&video, &stored.video());
+    assert_same(&audio, &stored.audio());
 }
 
 #[test]
@@ -395,7 +381,7 @@ fn buffer_lists_are_taken_frame_by_frame() {
     assert_eq!(video.pad.push_list(list), Ok(gst::FlowSuccess::Ok));
     video.eos();
     wait_eos(&fed.pipeline);
-    assert_eq!(numbers(&peer.stored("list").track(1)), (0..40).collect::<Vec<_>>());
+    assert_eq!(numbers(&peer.stored("list").video()), (0..40).collect::<Vec<_>>());
 }
 
 #[test]
@@ -410,7 +396,7 @@ fn wall_clock_time_is_producer_time() {
     video.push_frames(0..31, 500).unwrap();
     video.eos();
     wait_eos(&fed.pipeline);
-    let stored = peer.stored("time").track(1);
+    let stored = peer.stored("time").video();
     assert_eq!(stored[0].pts_ms, 1_700_000_000_000);
     assert_eq!(stored[30].pts_ms, 1_700_000_001_000);
 }

@@ -17,10 +17,8 @@ fn secrets_cannot_be_read_and_are_not_logged() {
     let lines = Arc::clone(&log);
     gst::log::remove_default_log_function();
     gst::log::set_default_threshold(gst::DebugLevel::Trace);
-    let guard = gst::log::add_log_function(move |_, _, _, _, _, object, message| {
-        let object = object.map(|object| format!("{object:?}")).unwrap_or_default();
+    let guard = gst::log::add_log_function(move |_, _, _, _, _, _, message| {
         let mut lines = lines.lock().unwrap();
-        lines.push_str(&object);
         lines.push_str(&message.get().map(|text| text.to_string()).unwrap_or_default());
     });
     let peer = Peer::start();

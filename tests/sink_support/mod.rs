@@ -12,12 +12,12 @@ use std::{
 use bytes::Bytes;
 use gst::prelude::*;
 use gstkvs::{
-    ids::{FragmentNumber, StreamRef},
+    ids::{FragmentNumber, StreamRef, TrackNumber},
     io::{Service, ServiceConfig, runtime},
     mkv::{EventKind, Reader},
     server::{Config, Running, Server},
     time::Timestamp,
-    track::Track,
+    track::{Track, TrackKind},
     wire::control::{
         ApiName, FragmentSelector, FragmentSelectorType, ListFragmentsInput, TimestampRange,
     },
@@ -115,21 +115,31 @@ pub struct Stored {
 /// One frame, as it went in or came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    pub track: u64,
+    pub video: bool,
     pub pts_ms: i64,
     pub key: bool,
     pub data: Bytes,
 }
 
 impl Stored {
-    /// The frames of one track.
-    pub fn track(&self, number: u64) -> Vec<Frame> {
-        self.frames.iter().filter(|frame| frame.track == number).cloned().collect()
+    /// The frames of video tracks. Numbers of tracks are those of a session.
+    pub fn video(&self) -> Vec<Frame> {
+        self.frames.iter().filter(|frame| frame.video).cloned().collect()
     }
 
-    /// Frames without those that a replay brought twice.
-    pub fn distinct(&self, number: u64) -> Vec<Frame> {
-        let mut frames = self.track(number);
+    fn is_video(&self, number: TrackNumber) -> bool {
+        let track = self.tracks.iter().find(|track| track.number == number);
+        matches!(track.expect("blocks have tracks").kind, TrackKind::Video(_))
+    }
+
+    /// The frames of audio tracks.
+    pub fn audio(&self) -> Vec<Frame> {
+        self.frames.iter().filter(|frame| !frame.video).cloned().collect()
+    }
+
+    /// Video frames without those that a replay brought twice.
+    pub fn distinct(&self) -> Vec<Frame> {
+        let mut frames = self.video();
         frames.sort_by_key(|frame| frame.pts_ms);
         frames.dedup();
         frames
@@ -187,7 +197,7 @@ async fn read(service: &Service, stream: &str) -> Stored {
                     EventKind::Block(block) => {
                         assert_eq!(block.frames.len(), 1);
                         stored.frames.push(Frame {
-                            track: block.track.0,
+                            video: stored.is_video(block.track),
                             pts_ms: (cluster + i64::from(block.offset_ticks)) * scale / 1_000_000,
                             key: block.key,
                             data: block.frames[0].clone(),
@@ -342,7 +352,7 @@ impl Recorder {
                 let running = segment.to_running_time_full(buffer.pts()).unwrap();
                 let ns = running.abs().nseconds() as i64 * i64::from(running.signum());
                 frames.push(Frame {
-                    track: 0,
+                    video: pad.name().starts_with("video"),
                     pts_ms: ns.div_euclid(1_000_000),
                     key: !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT),
                     data: Bytes::copy_from_slice(&buffer.map_readable().unwrap()),

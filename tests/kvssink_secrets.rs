@@ -18,8 +18,9 @@ fn secrets_cannot_be_read_and_are_not_logged() {
     gst::log::remove_default_log_function();
     gst::log::set_default_threshold(gst::DebugLevel::Trace);
     let guard = gst::log::add_log_function(move |_, _, _, _, _, _, message| {
-        let mut lines = lines.lock().unwrap();
-        lines.push_str(&message.get().map(|text| text.to_string()).unwrap_or_default());
+        // Making the text may log, too: never with the lock held.
+        let text = message.get().map(|text| text.to_string()).unwrap_or_default();
+        lines.lock().unwrap().push_str(&text);
     });
     let peer = Peer::start();
     let fed = Fed::new(&format!("endpoint={} stream-name=secret", peer.url()));

@@ -4,7 +4,7 @@
 //! | what happens | what follows |
 //! | --- | --- |
 //! | something unsent, no session | open one at the first fragment that is not safe |
-//! | the head changes, or the session is old | it retires at the cut; the next one overlaps it |
+//! | the head changes, or the session is old | it retires at the cut; the next one overlaps it, and sends when all of it is being read |
 //! | it fails, or an answer is overdue | warning, back-off, then a new one from the first fragment not safe |
 //! | a retiring one fails | the sending one is given up too: order before speed |
 //! | the response ends early, nothing unsafe | nothing, until there is something to send |
@@ -179,6 +179,12 @@ impl Delivery {
             return Transmit::Abort;
         }
         let until_end = env.config.persistence == Persistence::SessionEnd;
+        if !until_end && !self.may_begin(id) {
+            return Transmit::Wait;
+        }
+        let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) else {
+            return Transmit::Abort;
+        };
         let crowded = until_end && env.spool.pinned() > env.config.storage_bytes / 4;
         let orders = Orders {
             now: env.now,
@@ -194,6 +200,16 @@ impl Delivery {
             self.plan(env);
         }
         outcome
+    }
+
+    /// Whether a session may send: its first fragment waits until the service has begun to read
+    /// every fragment of the sessions before it. Requests race each other, and the service numbers
+    /// fragments, and relays them to consumers, as they come.
+    fn may_begin(&self, id: SessionId) -> bool {
+        let earlier = self.sessions.iter().take_while(|session| session.id != id);
+        let session = self.sessions.iter().find(|session| session.id == id);
+        session.is_some_and(Session::begun)
+            || earlier.filter(|session| session.live()).all(|s| s.in_flight.all_read())
     }
 
     pub(super) fn started(&mut self, env: &mut Env<'_>, id: SessionId) {

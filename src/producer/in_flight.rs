@@ -77,6 +77,11 @@ impl InFlight {
         self.sent.iter().find(|sent| !sent.received).copied()
     }
 
+    /// Whether the service has begun to read every fragment.
+    pub(super) fn all_read(&self) -> bool {
+        self.sent.iter().all(|sent| sent.buffering)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = Sent> + '_ {
         self.sent.iter().copied()
     }

@@ -104,6 +104,11 @@ impl Session {
         self.state != State::Dead
     }
 
+    /// Its body has carried bytes.
+    pub(super) fn begun(&self) -> bool {
+        self.header_sent
+    }
+
     /// The fragment whose bytes it needs.
     pub(super) fn midway(&self) -> Option<Seq> {
         self.pieces.map(|_| self.next)

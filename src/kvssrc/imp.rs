@@ -229,7 +229,7 @@ impl KvsSrc {
             run.start_driver()?;
         }
         run.task.start().map_err(|error| {
-            gst::error_msg!(gst::ResourceError::NoSpaceLeft, ["no streaming thread: {error}"])
+            gst::error_msg!(gst::ResourceError::NoSpaceLeft, ("no streaming thread: {error}"))
         })?;
         *lock(&self.run) = Some(run);
         Ok(())
@@ -242,8 +242,8 @@ impl KvsSrc {
             let Some(element) = element.upgrade() else { return };
             if element.imp().stream(&queue, &streamer).is_err() {
                 queue.close();
-                // Fails only when the task is being stopped already.
-                let _ = task.pause();
+                // Not `pause`, which would undo a stop that has just been asked for. Fails never.
+                let _ = task.stop();
             }
         })
         .build()
@@ -358,7 +358,7 @@ impl Run {
     fn start_driver(&mut self) -> Result<(), gst::ErrorMessage> {
         let Some(Plan { service, stream, consumer, .. }) = self.plan.take() else { return Ok(()) };
         let runtime = runtime::handle().map_err(|error| {
-            gst::error_msg!(gst::ResourceError::NoSpaceLeft, ["cannot start threads: {error}"])
+            gst::error_msg!(gst::ResourceError::NoSpaceLeft, ("cannot start threads: {error}"))
         })?;
         let driver = driver::run(service, stream, consumer, Arc::clone(&self.queue));
         self.driver = Some(runtime.spawn(driver).abort_handle());

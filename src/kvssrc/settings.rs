@@ -198,7 +198,7 @@ impl Settings {
         let stream: StreamName = required("stream-name", own.stream_name.as_deref(), "")?;
         let service = self.connection.service().map_err(|error| {
             let text = format!("{error}; check the element's properties");
-            gst::error_msg!(gst::ResourceError::Settings, ["{text}"])
+            gst::error_msg!(gst::ResourceError::Settings, ("{text}"))
         })?;
         let start = self.start()?;
         let end: Option<Timestamp> = optional("end-timestamp", own.end_timestamp.as_deref())?;
@@ -206,7 +206,7 @@ impl Settings {
             && *start >= end
         {
             let text = format!("end-timestamp {end} is not after start-timestamp {start}");
-            return Err(gst::error_msg!(gst::ResourceError::Settings, ["{text}"]));
+            return Err(gst::error_msg!(gst::ResourceError::Settings, ("{text}")));
         }
         Ok(Plan {
             service,
@@ -290,7 +290,7 @@ fn optional<T: Parse>(
     text: Option<&str>,
 ) -> Result<Option<T>, gst::ErrorMessage> {
     text.map(T::parse).transpose().map_err(|error| {
-        gst::error_msg!(gst::ResourceError::Settings, ["property {name}: {error}"])
+        gst::error_msg!(gst::ResourceError::Settings, ("property {name}: {error}"))
     })
 }
 
@@ -301,6 +301,6 @@ fn required<T: Parse>(
 ) -> Result<T, gst::ErrorMessage> {
     optional(name, text)?.ok_or_else(|| {
         let text = format!("property {name} is not set: it is needed{when}");
-        gst::error_msg!(gst::ResourceError::Settings, ["{text}"])
+        gst::error_msg!(gst::ResourceError::Settings, ("{text}"))
     })
 }

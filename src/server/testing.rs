@@ -2,6 +2,7 @@
 //! What the tests of the media paths share: small uploads, and a service without sockets.
 
 use std::{
+    fs,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -97,7 +98,7 @@ pub(super) struct World {
     pub(super) service: Arc<Service>,
     pub(super) stream: Stream,
     pub(super) switch: DrainSwitch,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl World {
@@ -111,7 +112,17 @@ impl World {
         let mut meta = StreamMeta::new("cam".parse().unwrap(), arn, clock::wall());
         meta.retention_hours = retention_hours;
         let stream = service.store.create_stream(meta).await.unwrap();
-        Self { service, stream, switch, _dir: dir }
+        Self { service, stream, switch, dir }
+    }
+
+    /// Flips a bit in the last byte of the stream's only segment file.
+    pub(super) fn corrupt_last_byte(&self) {
+        let folder = self.dir.path().join("streams").join(format!("{:016x}", self.stream.id()));
+        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let path = files.into_iter().find(|p| p.extension().is_some_and(|e| e == "seg")).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 0x20;
+        fs::write(path, bytes).unwrap();
     }
 
     pub(super) fn put(&self) -> Producer {

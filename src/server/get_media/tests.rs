@@ -100,6 +100,25 @@ async fn a_number_of_somebody_else_is_answered_with_error_tags() {
 }
 
 #[tokio::test]
+async fn a_corrupt_fragment_is_an_error_and_never_wrong_bytes() {
+    let world = world(1).await;
+    world.upload(&[1000, 2000]).await;
+    world.corrupt_last_byte();
+    let mut consumer = world.get(StartSelector::Earliest);
+    let mut tags = Vec::new();
+    while let Some(next) = consumer.tags().await {
+        tags.push(next);
+    }
+    let [ChunkTags::Head { .. }, ChunkTags::Tail { .. }, ChunkTags::Failed { number, id, .. }] =
+        &tags[..]
+    else {
+        panic!("{tags:?}")
+    };
+    let last = world.service.store.highest(&world.stream).unwrap().unwrap();
+    assert_eq!((number.clone(), *id), (Some(last.to_fragment_number()), 5000));
+}
+
+#[tokio::test]
 async fn now_is_the_fragment_in_progress_from_its_first_byte() {
     let world = World::new(1, |_| {}).await;
     let mut producer = world.put();

@@ -205,6 +205,7 @@ fn stopping_without_eos_delivers() {
     video.push_frames(0..45, 2000).unwrap();
     fed.pipeline.stop();
     assert_eq!(numbers(&peer.stored("stop").video()), (0..45).collect::<Vec<_>>());
+    assert_eq!(stat(&fed.sink, "persisted-frames"), 45);
 }
 
 #[test]
@@ -326,6 +327,26 @@ fn a_flush_discards_nothing() {
     wait_eos(&fed.pipeline);
     let expect: Vec<u64> = (0..40).chain(60..100).collect();
     assert_eq!(numbers(&peer.stored("flush").video()), expect);
+}
+
+#[test]
+fn gaps_and_unknown_events_do_no_harm() {
+    let peer = Peer::start();
+    let fed = Fed::new(&format!("endpoint={} stream-name=gap streaming-type=offline", peer.url()));
+    let (video, audio) = (fed.source("video_%u", H264), fed.source("audio_%u", AAC));
+    fed.pipeline.play();
+    for number in 0..90 {
+        video.push(frame(number, 1000)).unwrap();
+        let start = gst::ClockTime::from_nseconds(number * 1_000_000_000 / 30);
+        let gap = gst::event::Gap::builder(start).duration(gst::ClockTime::from_mseconds(33));
+        assert!(audio.pad.push_event(gap.build()));
+        let custom = gst::Structure::new_empty("unknown");
+        assert!(video.pad.push_event(gst::event::CustomDownstream::new(custom)));
+    }
+    video.eos();
+    audio.eos();
+    wait_eos(&fed.pipeline);
+    assert_eq!(numbers(&peer.stored("gap").video()), (0..90).collect::<Vec<_>>());
 }
 
 #[test]

@@ -85,6 +85,7 @@ struct Order {
 
 async fn run(element: glib::WeakRef<KvsSink>, uplink: Arc<Uplink>, remote: Arc<Remote>) {
     let mut sessions: HashMap<SessionId, JoinHandle<()>> = HashMap::new();
+    let _guard = Abandon(Arc::clone(&uplink));
     loop {
         let work = uplink.take_work();
         for action in work.actions {
@@ -101,10 +102,15 @@ async fn run(element: glib::WeakRef<KvsSink>, uplink: Arc<Uplink>, remote: Arc<R
             }
         }
         if !work.notices.is_empty() {
-            let (element, uplink) = (element.clone(), Arc::clone(&uplink));
-            let tell = move || tell(element.upgrade().as_ref(), &uplink, work.notices);
+            let (element, told) = (element.clone(), Arc::clone(&uplink));
+            let tell = move || {
+                if let Some(element) = element.upgrade() {
+                    work.notices.iter().for_each(|notice| tell(&element, &told, notice));
+                }
+            };
             // Fails when a handler of the application panicked; that is reported by the panic.
             let _ = tokio::task::spawn_blocking(tell).await;
+            uplink.set_told();
         }
         if uplink.is_done() {
             break;
@@ -117,19 +123,19 @@ async fn run(element: glib::WeakRef<KvsSink>, uplink: Arc<Uplink>, remote: Arc<R
     sessions.values().for_each(JoinHandle::abort);
 }
 
-/// Tells the application and upstream what happened.
-fn tell(element: Option<&KvsSink>, uplink: &Uplink, notices: Vec<Notice>) {
-    for notice in notices {
-        if let Some(element) = element {
-            tell_one(element, uplink, &notice);
-        }
-        if let Notice::Event(Event::Drained(_)) = notice {
-            uplink.set_drained();
+/// Lets go of those who wait for a driver that panicked.
+struct Abandon(Arc<Uplink>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        if !self.0.is_done() {
+            self.0.abandon();
         }
     }
 }
 
-fn tell_one(element: &KvsSink, uplink: &Uplink, notice: &Notice) {
+/// Tells the application and upstream what happened.
+fn tell(element: &KvsSink, uplink: &Uplink, notice: &Notice) {
     let imp = element.imp();
     let event = match notice {
         Notice::Connected(session) => return messages::connected(element, *session),

@@ -13,7 +13,7 @@ use super::{
     driver, messages,
     pad::{self, Input, Route},
     settings::{self, Settings},
-    uplink::Uplink,
+    uplink::{Statistics, Uplink},
 };
 use crate::{
     connection::Connection,
@@ -44,6 +44,8 @@ struct State {
     stopped: Vec<Arc<Uplink>>,
     /// Of the last EOS event: what the EOS message carries.
     eos: Option<gst::Seqnum>,
+    /// Of the last one that ended.
+    last_stats: Statistics,
 }
 
 impl KvsSink {
@@ -99,18 +101,29 @@ impl KvsSink {
         let Some(uplink) = self.state().running.take() else { return };
         uplink.stop();
         let mut state = self.state();
-        state.stopped.retain(|uplink| !uplink.is_drained());
+        state.last_stats = uplink.stats();
+        state.stopped.retain(|uplink| !uplink.is_done());
         state.stopped.push(uplink);
     }
 
     /// READY to NULL: waits for what is being delivered. Each drain ends by its own deadline.
     fn wait_drained(&self) {
         let limit = Duration::from_secs(u64::from(self.settings().stop_stream_timeout_s));
-        for uplink in std::mem::take(&mut self.state().stopped) {
-            if !uplink.wait_drained(limit.saturating_add(DRAIN_SLACK)) {
+        let stopped = std::mem::take(&mut self.state().stopped);
+        for uplink in stopped {
+            if !uplink.wait_done(limit.saturating_add(DRAIN_SLACK)) {
                 gst::warning!(CAT, imp = self, "gave up waiting for the end of the upload");
             }
+            let stats = uplink.stats();
+            self.state().last_stats = stats;
         }
+    }
+
+    /// Of what runs, else of what ran last.
+    fn stats(&self) -> Statistics {
+        let state = self.state();
+        let last = state.running.as_ref().or(state.stopped.last()).cloned();
+        last.map_or_else(|| state.last_stats.clone(), |uplink| uplink.stats())
     }
 
     fn running(&self) -> Option<Arc<Uplink>> {
@@ -150,8 +163,7 @@ impl ObjectImpl for KvsSink {
 
     fn property(&self, _id: usize, spec: &glib::ParamSpec) -> glib::Value {
         if spec.name() == messages::STATS {
-            let last = self.running().or_else(|| self.state().stopped.last().cloned());
-            return messages::stats(last.map(|uplink| uplink.stats()).unwrap_or_default());
+            return messages::stats(&self.stats());
         }
         self.settings().get(spec.name()).unwrap_or_else(|| spec.default_value().clone())
     }
@@ -246,7 +258,11 @@ impl ElementImpl for KvsSink {
             self.post_error_message(error);
             gst::StateChangeError
         })?;
-        let result = self.parent_change_state(transition)?;
+        let result = self.parent_change_state(transition);
+        if result.is_err() && transition == gst::StateChange::ReadyToPaused {
+            self.stop();
+        }
+        let result = result?;
         match transition {
             gst::StateChange::PausedToPlaying => self.running().inspect(|uplink| uplink.play()),
             gst::StateChange::PlayingToPaused => self.running().inspect(|uplink| uplink.pause()),

@@ -4,14 +4,18 @@
 //! Trouble that is being dealt with is a WARNING. An ERROR means that nothing further is sent, or
 //! that media which was accepted did not arrive. Each says what happened, why, and what to do.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use gst::{glib, prelude::*};
 
-use super::{KvsSink, imp::CAT, uplink::Drops};
+use super::{
+    KvsSink,
+    imp::CAT,
+    uplink::{Drops, Statistics},
+};
 use crate::{
     ids::FragmentNumber,
-    producer::{Drained, DropCause, SessionId, Stats, Warning},
+    producer::{Drained, DropCause, SessionId, Warning},
     wire::{ServiceError, ServiceErrorKind, ack::AckEvent, error_id},
 };
 
@@ -27,9 +31,9 @@ pub(super) fn stats_param_spec() -> glib::ParamSpec {
 }
 
 /// The value of the `stats` property.
-pub(super) fn stats((stats, dropped): (Stats, BTreeMap<DropCause, Drops>)) -> glib::Value {
+pub(super) fn stats((stats, dropped): &Statistics) -> glib::Value {
     let mut causes = gst::Structure::builder("dropped");
-    for (cause, drops) in &dropped {
+    for (cause, drops) in dropped {
         causes = causes.field(cause_nick(*cause), drops.frames);
     }
     gst::Structure::builder(STATS)

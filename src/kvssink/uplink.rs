@@ -66,6 +66,8 @@ struct Core {
     failed: bool,
     /// Everything is accounted for.
     drained: bool,
+    /// The driver is telling what it took from `notices`.
+    telling: bool,
     epoch: Option<Epoch>,
     waiting_pads: usize,
     waiting_bodies: Vec<Waker>,
@@ -83,6 +85,9 @@ pub(super) struct Drops {
     pub(super) frames: u64,
     pub(super) bytes: u64,
 }
+
+/// The producer's counts, and drops by cause.
+pub(super) type Statistics = (Stats, BTreeMap<DropCause, Drops>);
 
 /// A frame as a pad has it.
 pub(super) struct Incoming<'a> {
@@ -126,6 +131,7 @@ impl Uplink {
             phase: Phase::Paused,
             failed: false,
             drained: false,
+            telling: false,
             epoch: None,
             waiting_pads: 0,
             waiting_bodies: Vec::new(),
@@ -209,7 +215,8 @@ impl Uplink {
 
     /// A GAP event: the pad has no frame before this running time.
     pub(super) fn gap(&self, pad: PadId, until_running_ns: i64) {
-        if let Some(epoch) = self.lock().epoch {
+        let epoch = self.lock().epoch;
+        if let Some(epoch) = epoch {
             let until = epoch.time(until_running_ns);
             self.with(|producer, now| producer.gap(now, pad, until));
         }
@@ -238,9 +245,9 @@ impl Uplink {
                     .epoch
                     .get_or_insert_with(|| self.time.epoch(now, running_time(), frame.running_ns));
                 let outcome = core.producer.push_frame(now, pad, &frame.mapped(&epoch, now));
+                core.drained &= outcome != PushOutcome::Accepted;
                 self.settle(&mut core);
                 if outcome != PushOutcome::Full {
-                    core.drained = false;
                     return Ok(outcome);
                 }
             }
@@ -278,20 +285,14 @@ impl Uplink {
         self.with(|producer, now| producer.stop(now));
     }
 
-    /// Waits until everything is accounted for; false when that took longer than `limit`.
-    pub(super) fn wait_drained(&self, limit: Duration) -> bool {
-        let waiting = |core: &mut Core| !core.drained;
+    /// Waits until it is done; false when that took longer than `limit`.
+    pub(super) fn wait_done(&self, limit: Duration) -> bool {
         let core = self.lock();
-        let waited = self.changed.wait_timeout_while(core, limit, waiting);
-        waited.unwrap_or_else(PoisonError::into_inner).0.drained
+        let waited = self.changed.wait_timeout_while(core, limit, |core| !core.is_done());
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_done()
     }
 
-    /// Whether everything is accounted for.
-    pub(super) fn is_drained(&self) -> bool {
-        self.lock().drained
-    }
-
-    pub(super) fn stats(&self) -> (Stats, BTreeMap<DropCause, Drops>) {
+    pub(super) fn stats(&self) -> Statistics {
         let core = self.lock();
         (core.producer.stats(), core.dropped.clone())
     }
@@ -312,6 +313,7 @@ impl Uplink {
             self.settle(&mut core);
         }
         core.armed = core.producer.next_timeout();
+        core.telling = !core.notices.is_empty();
         Work {
             actions: std::mem::take(&mut core.actions),
             notices: std::mem::take(&mut core.notices),
@@ -319,16 +321,23 @@ impl Uplink {
         }
     }
 
-    /// Everything is told: state changes need not wait any more.
-    pub(super) fn set_drained(&self) {
-        self.lock().drained = true;
+    /// Everything that was taken was told.
+    pub(super) fn set_told(&self) {
+        self.lock().telling = false;
         self.changed.notify_all();
     }
 
-    /// Nothing will be pushed any more, and everything is accounted for.
+    /// The driver is gone: nobody waits for it any more.
+    pub(super) fn abandon(&self) {
+        let mut core = self.lock();
+        (core.failed, core.drained, core.telling) = (true, true, false);
+        core.notices.clear();
+        self.changed.notify_all();
+    }
+
+    /// The element has stopped, everything is accounted for, and was told.
     pub(super) fn is_done(&self) -> bool {
-        let core = self.lock();
-        core.phase == Phase::Stopped && core.drained
+        self.lock().is_done()
     }
 
     /// Media types of the pads, as CreateStream takes them.
@@ -378,6 +387,10 @@ impl Uplink {
 }
 
 impl Core {
+    fn is_done(&self) -> bool {
+        self.phase == Phase::Stopped && self.drained && self.notices.is_empty() && !self.telling
+    }
+
     fn note(&mut self, event: &Event) {
         match event {
             Event::Dropped { cause, frames, bytes } => {
@@ -385,6 +398,7 @@ impl Core {
                 drops.frames += frames;
                 drops.bytes += bytes;
             }
+            Event::Drained(_) => self.drained = true,
             Event::Error(_) => self.failed = true,
             _ => {}
         }

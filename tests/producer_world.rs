@@ -75,6 +75,7 @@ enum Happening {
     Started { session: u64 },
     Said { session: u64, what: String, ticks: u64, id: u32, frames: Vec<FrameId> },
     Ends { session: u64, error: Option<String> },
+    EndsEarly { session: u64 },
 }
 
 struct Source {
@@ -344,6 +345,12 @@ impl World {
             Happening::Said { session, what, ticks, id, frames } => {
                 self.speak(session, &what, ticks, id, &frames);
             }
+            Happening::EndsEarly { session } => {
+                // After the end of the body it would mean that all is stored.
+                if self.sessions.get(&session).is_some_and(|model| !model.ended) {
+                    self.happen(Happening::Ends { session, error: None });
+                }
+            }
             Happening::Ends { session, error } => {
                 self.sessions.remove(&session);
                 if let Some(id) = self.ids.remove(&session) {
@@ -560,7 +567,7 @@ impl World {
                 1 => {
                     let when = self.now + self.random.u64(..8000);
                     self.count("early end");
-                    self.at(when, Happening::Ends { session, error: None });
+                    self.at(when, Happening::EndsEarly { session });
                 }
                 2 => {
                     self.count("slow");

@@ -472,7 +472,10 @@ impl Intake {
             earliest: open.earliest,
             latest: open.latest,
             bytes: open.bytes,
-            all: open.all_present(),
+            all: open.head.tracks.iter().all(|track| {
+                // A track that left is not waited for.
+                open.present(track) || self.pads.iter().all(|pad| pad.member != Some(track.number))
+            }),
         });
         let mut cut = fragmenter::decide(&self.rules, open, role, ticks, frame.payload.len());
         if self.wait.is_some() && matches!(cut, Cut::Here | Cut::Overlap) {

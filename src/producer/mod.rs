@@ -269,3 +269,6 @@ impl Producer {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

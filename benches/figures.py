@@ -91,7 +91,9 @@ class Server:
     def fragments(self, stream):
         """Number and bytes of the persisted fragments."""
         count = size = 0
-        members = dict(StreamName=stream, MaxResults=1000)
+        ever = dict(FragmentSelectorType="SERVER_TIMESTAMP",
+                    TimestampRange=dict(StartTimestamp=0, EndTimestamp=4102444800))
+        members = dict(StreamName=stream, MaxResults=1000, FragmentSelector=ever)
         while True:
             answer = self.call("listFragments", **members)
             count += len(answer["Fragments"])

@@ -53,8 +53,11 @@ call() {
 # stored_fragments STREAM: number and bytes of the fragments that the service has persisted.
 stored_fragments() {
   local token='' answer count=0 bytes=0 counts
+  local range='{"StartTimestamp": 0, "EndTimestamp": 4102444800}'
+  local select='"FragmentSelectorType": "SERVER_TIMESTAMP", "TimestampRange"'
+  local query="\"StreamName\": \"$1\", \"MaxResults\": 1000, \"FragmentSelector\": {$select: $range}"
   while :; do
-    answer=$(call listFragments "{\"StreamName\": \"$1\", \"MaxResults\": 1000$token}") || return 1
+    answer=$(call listFragments "{$query$token}") || return 1
     counts=$(grep -oE '"FragmentSizeInBytes":[0-9]+' <<<"$answer" |
       awk -F: '{ n++; sum += $2 } END { printf "%d %d", n, sum }')
     count=$((count + ${counts% *})) bytes=$((bytes + ${counts#* }))
@@ -96,7 +99,7 @@ service() {
 # upload_test_pattern STREAM SECONDS: a live picture with a running clock, in real time.
 upload_test_pattern() {
   gst-launch-1.0 -q videotestsrc is-live=true num-buffers=$(($2 * 30)) pattern=ball \
-    ! "video/x-raw,width=640,height=360,framerate=30/1" ! timeoverlay \
+    ! "video/x-raw,width=640,height=360,framerate=30/1" \
     ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=30 ! h264parse \
     ! kvssink stream-name="$1"
 }

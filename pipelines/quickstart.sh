@@ -32,7 +32,7 @@ if [ -n "$file" ]; then
     hevc) parse=h265parse timestamper=h265timestamper ;;
     *) die "$file: the video is '$(codec v)'; this script takes h264 and hevc" ;;
   esac
-  video=(d. ! queue ! "$parse" ! progressreport update-freq=1)
+  video=(d. ! queue ! "$parse" ! progressreport name=upload update-freq=1)
   case $(codec a) in
     aac) audio=(d. ! queue ! aacparse) ;;
     '') audio=() ;;
@@ -41,9 +41,9 @@ if [ -n "$file" ]; then
 else
   mode=realtime source=() timestamper=h264timestamper
   video=(videotestsrc is-live=true num-buffers=300 pattern=ball
-    ! "video/x-raw,width=1280,height=720,framerate=30/1" ! timeoverlay
+    ! "video/x-raw,width=1280,height=720,framerate=30/1"
     ! x264enc tune=zerolatency speed-preset=ultrafast bitrate=2000 key-int-max=60
-    ! h264parse ! progressreport update-freq=1)
+    ! h264parse ! progressreport name=upload update-freq=1)
   audio=(audiotestsrc is-live=true num-buffers=1000 samplesperbuffer=480 wave=ticks
     ! "audio/x-raw,rate=48000,channels=1" ! avenc_aac ! aacparse)
 fi
@@ -60,7 +60,7 @@ upload=("${source[@]}" kvssink name=kvs stream-name="$stream" streaming-type="$m
   "${video[@]}" ! tee name=v v. ! queue ! kvs. v. ! queue ! in.)
 [ ${#audio[@]} = 0 ] || upload+=("${audio[@]}" ! tee name=a a. ! queue ! kvs. a. ! queue ! in.)
 start=$(now)
-gst-launch-1.0 -m --no-position "${upload[@]}" 2>&1 | shown "$out/upload.log" progressreport ||
+gst-launch-1.0 -m --no-position "${upload[@]}" 2>&1 | shown "$out/upload.log" '^upload ' ||
   die "the upload failed: $(grep -A 3 ERROR "$out/upload.log" || tail -n 5 "$out/upload.log")"
 upload_s=$(since "$start")
 read -r fragments bytes < <(stored_fragments "$stream") || die "the service did not answer"

@@ -14,7 +14,7 @@ service
 case $camera in
   test)
     source=(videotestsrc is-live=true pattern=ball ! "video/x-raw,width=1280,height=720,framerate=30/1"
-      ! timeoverlay ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=60 ! h264parse) ;;
+      ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=60 ! h264parse) ;;
   rtsp://*)
     source=(rtspsrc location="$camera" protocols=tcp ! rtph264depay ! h264parse) ;;
   /dev/*)

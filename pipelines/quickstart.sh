@@ -74,7 +74,7 @@ read=(kvssrc name=kvs stream-name="$stream" start-selector=earliest num-fragment
   read+=(kvs.audio_0 ! queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 ! out.)
 start=$(now)
 gst-launch-1.0 -v --no-position "${read[@]}" 2>&1 |
-  stamped "$out/read.log" 'kvs.GstPad:[a-z]*_0: caps' "$out/first" ||
+  stamped "$out/read.log" 'GstQueue:.*:sink: caps' "$out/first" ||
   die "reading failed: $(grep -A 3 ERROR "$out/read.log" || tail -n 5 "$out/read.log")"
 read_s=$(since "$start")
 first_s=$(awk -v a="$start" '{ printf "%.3f", $1 - a }' "$out/first")

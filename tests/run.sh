@@ -33,8 +33,9 @@ rm -f "$logs"/*.log
 . tests/steps.sh
 
 step setup tests/setup.sh --tests
-step cargo-test cargo test --locked --no-fail-fast
+step cargo-test cargo test --locked --no-fail-fast -- --show-output
 step boto3 tests/boto3/run.sh
-step aws-sdk tests/aws-sdk/run.sh
+step aws-sdk tests/aws-sdk/run.sh --target-dir "$PWD/target"
 step release-build cargo build --locked --release
+step pipelines tests/pipelines.sh
 closing

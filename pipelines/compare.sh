@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Compares every frame of two media files, as ffprobe reads them: pipelines/compare.sh IN OUT
+# Compares every frame of two media files: pipelines/compare.sh IN OUT
 #
+# A file is what ffprobe can read, or a list of frames (*.frames) that launch.py wrote.
 # Equal means: the same number of frames per track in the same order, the same SHA-256 of every
 # payload, and every time equal within 1 ms after one common shift of all tracks, so that neither
 # drift nor a loss of lip sync can pass. Prints one line and exits 0, or prints what differs first
@@ -12,6 +13,10 @@ set -euo pipefail
 # One line per frame: track, time in s, hash.
 frames() {
   local kind
+  if [[ $1 == *.frames ]]; then
+    cat "$1"
+    return
+  fi
   for kind in v a; do
     ffprobe -v error -select_streams "$kind:0" -show_packets -show_data_hash sha256 \
       -show_entries packet=pts_time,data_hash -of csv=print_section=0 "$1" | sed "s/^/$kind,/"

@@ -67,22 +67,6 @@ stored_fragments() {
   echo "$count $bytes"
 }
 
-# now: seconds with fraction.
-now() { echo "$EPOCHREALTIME"; }
-# since START: seconds from START until now.
-since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.3f", b - a }'; }
-
-# shown LOG PATTERN: keeps standard input in LOG and shows the lines that match.
-shown() { tee "$1" | { grep --line-buffered -- "$2" >&2 || :; }; }
-# stamped LOG PATTERN FILE: keeps standard input in LOG, and the time of the first match in FILE.
-stamped() {
-  local line
-  while IFS= read -r line; do
-    printf '%s\n' "$line"
-    if [ ! -e "$3" ] && grep -qE -- "$2" <<<"$line"; then now >"$3"; fi
-  done >"$1"
-}
-
 # service: the one that CONTROL_PLANE_URI names, else a new kvs-server on loopback.
 service() {
   if [ -n "${CONTROL_PLANE_URI:-}" ]; then

@@ -32,7 +32,7 @@ if [ -n "$file" ]; then
     hevc) parse=h265parse timestamper=h265timestamper ;;
     *) die "$file: the video is '$(codec v)'; this script takes h264 and hevc" ;;
   esac
-  video=(d. ! queue ! "$parse" ! progressreport name=upload update-freq=1)
+  video=(d. ! queue ! "$parse" ! progressreport update-freq=1 silent=true)
   case $(codec a) in
     aac) audio=(d. ! queue ! aacparse) ;;
     '') audio=() ;;
@@ -43,7 +43,7 @@ else
   video=(videotestsrc is-live=true num-buffers=300 pattern=ball
     ! "video/x-raw,width=1280,height=720,framerate=30/1"
     ! x264enc tune=zerolatency speed-preset=ultrafast bitrate=2000 key-int-max=60
-    ! h264parse ! progressreport name=upload update-freq=1)
+    ! h264parse ! progressreport update-freq=1 silent=true)
   audio=(audiotestsrc is-live=true num-buffers=1000 samplesperbuffer=480 wave=ticks
     ! "audio/x-raw,rate=48000,channels=1" ! avenc_aac ! aacparse)
 fi
@@ -53,48 +53,46 @@ mkdir -p "$out"
 say "[3/5] starting kvs-server, data in $out/data"
 start_server "$out"
 
-# The tee stands right before kvssink: in.mp4 holds what entered it.
+# launch NAME PIPELINE...: plays it, with the frames on the pads of the element kvs in NAME.frames.
+launch() {
+  local name=$1
+  shift
+  /usr/bin/python3 "$root/pipelines/launch.py" kvs "$out/$name.frames" "$@" >"$out/$name.summary"
+}
+# of NAME KEY: what launch said about a run.
+of() { sed -n "s/^$2=//p" "$out/$1.summary"; }
+
 say "[4/5] uploading ${file:-a live test pattern of 10 s} to $endpoint"
 upload=("${source[@]}" kvssink name=kvs stream-name="$stream" streaming-type="$mode"
-  mp4mux name=in trak-timescale=90000 ! filesink location="$out/in.mp4"
-  "${video[@]}" ! tee name=v v. ! queue ! kvs. v. ! queue ! in.)
-[ ${#audio[@]} = 0 ] || upload+=("${audio[@]}" ! tee name=a a. ! queue ! kvs. a. ! queue ! in.)
-start=$(now)
-gst-launch-1.0 -m --no-position "${upload[@]}" 2>&1 | shown "$out/upload.log" '^upload ' ||
-  die "the upload failed: $(grep -A 3 ERROR "$out/upload.log" || tail -n 5 "$out/upload.log")"
-upload_s=$(since "$start")
+  "${video[@]}" ! kvs.)
+[ ${#audio[@]} = 0 ] || upload+=("${audio[@]}" ! kvs.)
+launch upload "${upload[@]}" || die "the upload failed, see above"
 read -r fragments bytes < <(stored_fragments "$stream") || die "the service did not answer"
-sent=$(grep -c "event-type=(string)RECEIVED" "$out/upload.log") || die "the service received no fragment"
+[ "$fragments" -gt 0 ] || die "the service has stored no fragment"
 
 say "[5/5] reading $fragments fragments back"
+unbounded=(queue max-size-time=0 max-size-bytes=0 max-size-buffers=0)
 read=(kvssrc name=kvs stream-name="$stream" start-selector=earliest num-fragments="$fragments"
-  mp4mux name=out trak-timescale=90000 ! filesink location="$out/out.mp4"
-  kvs.video_0 ! queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 ! "$timestamper" ! out.)
-[ ${#audio[@]} = 0 ] ||
-  read+=(kvs.audio_0 ! queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 ! out.)
-start=$(now)
-gst-launch-1.0 -v --no-position "${read[@]}" 2>&1 |
-  stamped "$out/read.log" 'GstQueue:.*:sink: caps' "$out/first" ||
-  die "reading failed: $(grep -A 3 ERROR "$out/read.log" || tail -n 5 "$out/read.log")"
-read_s=$(since "$start")
-first_s=$(awk -v a="$start" '{ printf "%.3f", $1 - a }' "$out/first")
+  mp4mux name=out ! filesink location="$out/out.mp4"
+  kvs.video_0 ! "${unbounded[@]}" ! "$timestamper" ! out.)
+[ ${#audio[@]} = 0 ] || read+=(kvs.audio_0 ! "${unbounded[@]}" ! out.)
+launch read "${read[@]}" || die "reading failed, see above"
 ffmpeg -v error -y -ss 1 -i "$out/out.mp4" -frames:v 1 "$out/snapshot.png" ||
   die "no snapshot could be taken of $out/out.mp4"
 
-count() { ffprobe -v error -show_entries packet=stream_index -of csv=p=0 "$1" | wc -l; }
 rate() { awk -v bytes="$bytes" -v s="$1" 'BEGIN { printf "%.1f", bytes / s / 1e6 }'; }
 equal=yes
-verdict=$("$root/pipelines/compare.sh" "$out/in.mp4" "$out/out.mp4") || equal=no
+verdict=$("$root/pipelines/compare.sh" "$out/upload.frames" "$out/read.frames") || equal=no
 cat <<TABLE
 
-frames in                 $(count "$out/in.mp4")
-frames out                $(count "$out/out.mp4")
-fragments sent            $sent
+frames in                 $(of upload frames)
+frames out                $(of read frames)
+fragments sent            $(of upload received)
 fragments persisted       $fragments
 bytes persisted           $bytes
-upload                    $upload_s s, $(rate "$upload_s") MB/s
-time to first frame out   $first_s s
-read back                 $read_s s, $(rate "$read_s") MB/s
+upload                    $(of upload seconds) s, $(rate "$(of upload seconds)") MB/s
+time to first frame out   $(of read first_s) s
+read back                 $(of read seconds) s, $(rate "$(of read seconds)") MB/s
 video                     $out/out.mp4
 snapshot                  $out/snapshot.png
 

@@ -9,13 +9,13 @@
 set -euo pipefail
 
 packages=(
-  build-essential pkg-config curl ca-certificates ffmpeg
+  build-essential pkg-config curl ca-certificates ffmpeg python3-gi gir1.2-gstreamer-1.0
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
 )
 if [ "${1:-}" = --tests ]; then
-  packages+=(mkvtoolnix python3-venv python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0)
+  packages+=(mkvtoolnix python3-venv gir1.2-gst-plugins-base-1.0)
 fi
 
 if ! command -v cargo >/dev/null; then

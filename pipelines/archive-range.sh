@@ -22,6 +22,6 @@ fi
 
 say "fetching $from to $to"
 gst-launch-1.0 -q kvssrc stream-name="$stream" start-selector=producer-timestamp \
-  start-timestamp="$from" end-timestamp="$to" ! h264parse ! mp4mux ! filesink location="$file"
+  start-timestamp="$from" end-timestamp="$to" ! h264timestamper ! mp4mux ! filesink location="$file"
 length=$(ffprobe -v error -show_entries format=duration -of csv=p=0 "$file")
 echo "$length s are in $file"

@@ -19,7 +19,7 @@ frames() {
   fi
   for kind in v a; do
     ffprobe -v error -select_streams "$kind:0" -show_packets -show_data_hash sha256 \
-      -show_entries packet=pts_time,data_hash -of csv=print_section=0 "$1" | sed "s/^/$kind,/"
+      -show_entries packet=pts_time,data_hash -of csv=print_section=0 "$1" | sed "s/^/$kind,/; s/SHA256://"
   done
 }
 

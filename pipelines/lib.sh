@@ -41,7 +41,7 @@ start_server() {
 stop_server() {
   [ -n "${server_pid:-}" ] || return 0
   kill "$server_pid" 2>/dev/null && wait "$server_pid" 2>/dev/null
-  server_pid=
+  unset server_pid CONTROL_PLANE_URI
 }
 
 # call OPERATION JSON: one call of the service's API; prints the answer.

@@ -21,7 +21,8 @@ say "playing $stream from $endpoint"
 log=$(mktemp)
 gst-launch-1.0 -v --no-position kvssrc stream-name="$stream" on-silence=eos ! decodebin \
   ! videoconvert ! fpsdisplaysink video-sink="${sink[*]}" text-overlay=false 2>&1 |
-  shown "$log" 'last-message = rendered' || die "playing failed: $(grep -A 3 ERROR "$log")"
+  tee "$log" | { grep --line-buffered 'last-message = rendered' >&2 || :; } ||
+  die "playing failed: $(grep -A 3 ERROR "$log")"
 rendered=$(grep -oE 'last-message = rendered: [0-9]+' "$log" | tail -n 1 | grep -oE '[0-9]+') || :
 rm -f "$log"
 echo "${rendered:-0} frames shown"

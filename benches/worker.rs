@@ -92,13 +92,7 @@ fn source(live: bool) -> gst_app::AppSrc {
         .field("framerate", gst::Fraction::new(FPS as i32, 1))
         .field("codec_data", gst::Buffer::from_slice(codec_data))
         .build();
-    gst_app::AppSrc::builder()
-        .caps(&caps)
-        .format(gst::Format::Time)
-        .is_live(live)
-        .block(true)
-        .max_bytes(1 << 20)
-        .build()
+    gst_app::AppSrc::builder().caps(&caps).format(gst::Format::Time).is_live(live).build()
 }
 
 /// One frame of `bytes` bytes that carries its number: a length-prefixed slice NAL unit.
@@ -122,20 +116,25 @@ fn frame(number: u64, bytes: usize) -> gst::Buffer {
     buffer
 }
 
+/// The frames are made on the streaming thread, as a demuxer would: a second thread that hands them
+/// over would cost more than either sink, and not the same with both.
 fn upload(target: &Target, frames: u64, bytes: usize) -> Outcome<()> {
     let pipeline = gst::Pipeline::new();
     let source = source(false);
     let sink = target.make(target.stream, "offline")?;
     pipeline.add_many([source.upcast_ref(), &sink])?;
     source.link(&sink)?;
-    pipeline.set_state(gst::State::Playing)?;
+    let mut number = 0;
+    let make = move |source: &gst_app::AppSrc, _| {
+        let _ = match number {
+            number if number == frames => source.end_of_stream(),
+            number => source.push_buffer(frame(number, bytes)),
+        };
+        number += 1;
+    };
+    source.set_callbacks(gst_app::AppSrcCallbacks::builder().need_data(make).build());
     let start = Instant::now();
-    for number in 0..frames {
-        if source.push_buffer(frame(number, bytes)).is_err() {
-            break;
-        }
-    }
-    let _ = source.end_of_stream();
+    pipeline.set_state(gst::State::Playing)?;
     until_eos(&pipeline)?;
     let seconds = start.elapsed().as_secs_f64();
     pipeline.set_state(gst::State::Null)?;

@@ -97,6 +97,7 @@ fn property_tables_say_what_the_elements_say() {
     let expect = with_table(&with_table(&readme, "kvssink"), "kvssrc");
     if std::env::var_os("KVS_BLESS").is_some() {
         fs::write(README, &expect).unwrap();
+        return;
     }
     for (line, (is, should)) in readme.lines().zip(expect.lines()).enumerate() {
         assert_eq!(is, should, "README.md:{}: run KVS_BLESS=1 cargo test --test readme", line + 1);

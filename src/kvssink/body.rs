@@ -19,12 +19,16 @@ use crate::producer::{SessionId, Transmit};
 /// Bodies that were given bytes just now wait so long before they look for more: frames that come
 /// thick and fast share a wake-up and a write; those that come slowly are sent at once.
 const MODERATION: Duration = Duration::from_millis(1);
+/// More than this is a write of its own: whoever got it asks for more at once.
+const FULL_BATCH: usize = 64 * 1024;
 
 /// See the module. Ends, waits and fails as the producer says.
 pub(super) struct Body {
     uplink: Arc<Uplink>,
     session: SessionId,
     pieces: VecDeque<Bytes>,
+    /// Bytes that the producer gave at once the last time.
+    batch: usize,
     /// Runs from when bytes were handed over to when the next wake-up may be asked for.
     quiet: Option<Pin<Box<Sleep>>>,
     sent: bool,
@@ -37,7 +41,7 @@ pub(super) struct GivenUp;
 
 impl Body {
     pub(super) fn new(uplink: Arc<Uplink>, session: SessionId) -> Self {
-        Self { uplink, session, pieces: VecDeque::new(), quiet: None, sent: false }
+        Self { uplink, session, pieces: VecDeque::new(), batch: 0, quiet: None, sent: false }
     }
 
     /// Ready when the time since the last bytes is long enough.
@@ -68,9 +72,14 @@ impl http_body::Body for Body {
                 this.sent = true;
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
+            // Else small frames that come faster than they are written would get a write each, and
+            // the pads would wait for the lock.
+            if this.batch < FULL_BATCH {
+                ready!(this.poll_quiet(context));
+            }
             match this.uplink.transmit(this.session, &mut this.pieces, waker) {
                 Transmit::Abort => return Poll::Ready(Some(Err(GivenUp))),
-                Transmit::Data => {}
+                Transmit::Data => this.batch = this.pieces.iter().map(Bytes::len).sum(),
                 Transmit::End => return Poll::Ready(None),
                 Transmit::Wait if waker.is_some() => return Poll::Pending,
                 Transmit::Wait => {

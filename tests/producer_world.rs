@@ -409,7 +409,7 @@ impl World {
         source.force_key = false;
         source.since_key = if key { 1 } else { source.since_key + 1 };
         let mut time = source.media;
-        if source.kind == 0 && source.b_frames && !key && source.since_key % 3 == 0 {
+        if source.kind == 0 && source.b_frames && !key && source.since_key.is_multiple_of(3) {
             // Shown between the two frames before it.
             time = time.saturating_sub(source.interval * 3 / 2);
         }

@@ -14,7 +14,7 @@
 //!
 //! [`membership`]: super::membership
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -22,72 +22,47 @@ use super::{
     Env,
     api::{DropCause, Event, InputFrame, PadId, Payload, PushOutcome, TrackDescription, Warning},
     config::{Config, OnFull, Persistence, limit},
-    fragmenter::{self, Cut, OpenState, Role, Rules},
+    fragmenter::Rules,
     pad::{Held, Pad},
+    placement::Placing,
     spool::{self, Head, Spool},
-    timeline::{self, Bounds, Placement},
+    waiting::Wait,
 };
 use crate::time::{Monotonic, Timestamp};
 
 /// Realtime input this far ahead of its arrival is not paced by a clock.
-const AHEAD: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// A frame on its way into a fragment.
-struct Placing<'a> {
-    time: Timestamp,
-    key: bool,
-    payload: &'a Payload<'a>,
-    pinned: usize,
-}
-
-/// What came of a frame's time.
-enum Timed {
-    At(u64),
-    Dropped,
-    /// The pad left the head: its track is too far behind.
-    Outside,
-}
-
-/// A cut that waits for other tracks; its frame is at the front of its pad's queue.
-#[derive(Clone, Copy, Debug)]
-struct Wait {
-    pad: usize,
-    ticks: u64,
-    deadline: Monotonic,
-    /// A waiting frame at this time ends the wait.
-    limit: u64,
-}
+const AHEAD: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Intake {
     pub(super) rules: Rules,
     pub(super) pads: Vec<Pad>,
-    next_pad: usize,
+    pub(super) next_pad: usize,
     /// Frames that arrived.
-    order: u64,
+    pub(super) order: u64,
     /// When the first frame arrived while no head was chosen yet.
-    gathering: Option<Monotonic>,
+    pub(super) gathering: Option<Monotonic>,
     pub(super) head: Option<Arc<Head>>,
     pub(super) next_head: u64,
-    wait: Option<Wait>,
+    pub(super) wait: Option<Wait>,
     /// The last tick before the last cut of the current head.
     pub(super) floor: Option<u64>,
     /// When a head was replaced last.
     pub(super) last_switch: Option<Monotonic>,
-    last_frame: Option<Monotonic>,
+    pub(super) last_frame: Option<Monotonic>,
     /// Frames are dropped up to one that a fragment can start with.
-    shed: Option<DropCause>,
+    pub(super) shed: Option<DropCause>,
     /// The last fragment was ended, not cut: tracks may go on at different times, or anywhere.
-    fresh: bool,
+    pub(super) fresh: bool,
     /// Key frames asked for in the open fragment.
-    asks: u64,
-    warned_no_key: bool,
-    warned_ahead: bool,
+    pub(super) asks: u64,
+    pub(super) warned_no_key: bool,
+    pub(super) warned_ahead: bool,
     /// What waiting frames cost.
-    held: usize,
+    pub(super) held: usize,
     /// What the last frame that found no room costs.
-    wanted: usize,
+    pub(super) wanted: usize,
 }
 
 impl Intake {
@@ -272,7 +247,7 @@ impl Intake {
         refused
     }
 
-    fn ask_for_keys(&mut self, env: &mut Env<'_>) {
+    pub(super) fn ask_for_keys(&mut self, env: &mut Env<'_>) {
         for pad in self.pads.iter_mut().filter(|pad| pad.inter() && pad.active()) {
             if pad.ask_for_key(env.now) {
                 env.out.event(Event::ForceKeyUnit(pad.id));
@@ -349,318 +324,6 @@ impl Intake {
         if let Some(pad) = self.pads.get_mut(index) {
             pad.queue.push_back(held);
         }
-    }
-
-    /// Places every waiting frame that may be placed; all of them when `force`.
-    pub(super) fn pump(&mut self, env: &mut Env<'_>, force: bool) {
-        loop {
-            if self.held_frames() == 0 {
-                break;
-            }
-            if self.head.is_none() {
-                if !(force || self.gathered(env.now)) {
-                    return;
-                }
-                self.begin(env);
-            } else if self.switch_due(env, force) {
-                self.wait = None;
-                self.switch(env);
-            } else if let Some(index) = self.next_admissible(env, force) {
-                self.place_front(env, index, force);
-            } else if let Some(wait) = self.wait {
-                if !(force || self.wait_over(env, wait)) {
-                    return;
-                }
-                self.wait = None;
-                self.place_front(env, wait.pad, true);
-            } else {
-                break;
-            }
-        }
-        self.purge_rooms(env, force);
-    }
-
-    /// Whether the first session can be declared.
-    fn gathered(&self, now: Monotonic) -> bool {
-        self.gathering.is_some_and(|since| now - since >= limit::GATHER)
-            || self.pads.iter().all(|pad| !pad.queue.is_empty() || !pad.active())
-    }
-
-    fn next_admissible(&self, env: &Env<'_>, force: bool) -> Option<usize> {
-        let fronts = self.pads.iter().enumerate().filter_map(|(index, pad)| {
-            let front = pad.queue.front()?;
-            self.admissible(env, index, front.time, force).then_some((front.order, index))
-        });
-        fronts.min().map(|(_, index)| index)
-    }
-
-    /// Whether the next frame of a pad may be placed. See the module.
-    fn admissible(&self, env: &Env<'_>, index: usize, time: Timestamp, force: bool) -> bool {
-        let Some(pad) = self.pads.get(index).filter(|pad| pad.member.is_some()) else {
-            return false;
-        };
-        let ticks = pad.clock.ticks(time, env.config.scale);
-        if let Some(wait) = self.wait {
-            return index != wait.pad && ticks < wait.ticks;
-        }
-        if force {
-            return true;
-        }
-        let (Some(open), Some(lead)) = (env.spool.open(), self.lead()) else { return true };
-        let Some(lead) = self.pads.get(lead).filter(|_| lead != index) else { return true };
-        let bound = lead.latest.max(lead.front_ticks(env.config.scale));
-        bound.is_some_and(|bound| ticks < bound)
-            || ticks < open.cut.saturating_add(self.rules.shortest)
-            || ticks >= open.cut.saturating_add(self.rules.max)
-    }
-
-    fn place_front(&mut self, env: &mut Env<'_>, index: usize, force: bool) {
-        let Some(held) = self.pads.get_mut(index).and_then(|pad| pad.queue.pop_front()) else {
-            return;
-        };
-        let payload = Payload::Share(held.payload.clone());
-        let Held { time, key, pinned, .. } = held;
-        let placing = Placing { time, key, payload: &payload, pinned };
-        if self.place(env, index, &placing, force) {
-            self.held -= held.cost();
-        } else if let Some(pad) = self.pads.get_mut(index) {
-            pad.queue.push_front(held);
-        }
-    }
-
-    /// Whether a wait has been long enough, or has what it waited for.
-    fn wait_over(&self, env: &Env<'_>, wait: Wait) -> bool {
-        let scale = env.config.scale;
-        let back = |pad: &Pad| pad.queue.back().map(|held| pad.clock.ticks(held.time, scale));
-        env.now >= wait.deadline
-            || self.pads.iter().any(|pad| back(pad).is_some_and(|ticks| ticks >= wait.limit))
-            || !self.must_wait(env, wait.pad, wait.ticks)
-    }
-
-    /// Whether some other track has not come as far as `ticks`.
-    fn must_wait(&self, env: &Env<'_>, index: usize, ticks: u64) -> bool {
-        self.pads.iter().enumerate().any(|(other, pad)| {
-            other != index
-                && pad.member.is_some()
-                && pad.active()
-                && pad.waited_for()
-                && !pad.reached(ticks, env.config.scale)
-        })
-    }
-
-    fn role(&self, index: usize, key: bool) -> Role {
-        match self.lead() {
-            None => Role::Free,
-            Some(lead) if lead != index => Role::Other,
-            Some(_) if key => Role::LeadKey,
-            Some(_) => Role::LeadDelta,
-        }
-    }
-
-    /// Puts a frame where it belongs; false when it has to wait.
-    fn place(&mut self, env: &mut Env<'_>, index: usize, frame: &Placing<'_>, force: bool) -> bool {
-        let ticks = match self.time(env, index, frame) {
-            Timed::At(ticks) => ticks,
-            Timed::Dropped => return true,
-            Timed::Outside => return false,
-        };
-        self.give_up_silent(env, index, ticks);
-        let role = self.role(index, frame.key);
-        let open = env.spool.open().map(|open| OpenState {
-            start: open.ticks,
-            cut: open.cut,
-            earliest: open.earliest,
-            latest: open.latest,
-            bytes: open.bytes,
-            all: open.head.tracks.iter().all(|track| {
-                // A track that left is not waited for.
-                open.present(track) || self.pads.iter().all(|pad| pad.member != Some(track.number))
-            }),
-        });
-        let mut cut = fragmenter::decide(&self.rules, open, role, ticks, frame.payload.len());
-        if self.wait.is_some() && matches!(cut, Cut::Here | Cut::Overlap) {
-            cut = Cut::No;
-        }
-        match cut {
-            Cut::No => {}
-            Cut::Overlap if !self.may_switch(env.now) => {}
-            Cut::Overlap => self.cut(env, index, ticks, true),
-            Cut::First => self.cut(env, index, ticks, false),
-            Cut::Limit => {
-                self.warn_no_key(env, role);
-                self.cut(env, index, ticks, false);
-            }
-            Cut::Here => {
-                let age = open.map_or(0, |open| ticks.saturating_sub(open.cut));
-                if !force && age < self.rules.max && self.must_wait(env, index, ticks) {
-                    self.start_wait(env, index, ticks, age);
-                    return false;
-                }
-                self.warned_no_key = false;
-                self.cut(env, index, ticks, false);
-            }
-        }
-        if cut != Cut::No && role == Role::LeadDelta {
-            self.ask_for_keys(env);
-        }
-        self.append(env, index, ticks, frame);
-        true
-    }
-
-    fn start_wait(&mut self, env: &Env<'_>, pad: usize, ticks: u64, age: u64) {
-        let left = self.rules.max.saturating_sub(age);
-        let left_time = env.config.scale.to_duration(left).unwrap_or(limit::CUT);
-        let (deadline, limit) = (env.now + left_time, ticks.saturating_add(left));
-        self.wait = Some(Wait { pad, ticks, deadline, limit });
-    }
-
-    /// The ticks a frame is written with.
-    fn time(&mut self, env: &mut Env<'_>, index: usize, frame: &Placing<'_>) -> Timed {
-        let scale = env.config.scale;
-        let role = self.role(index, frame.key);
-        let starts = matches!(role, Role::Free | Role::LeadKey);
-        let switch = starts && self.wait.is_none() && self.may_switch(env.now);
-        let bounds = self.bounds(env.spool);
-        let fresh = self.fresh && env.spool.open().is_none();
-        let Some(pad) = self.pads.get_mut(index) else { return Timed::Outside };
-        let ticks = pad.clock.ticks(frame.time, scale);
-        if fresh {
-            return Timed::At(ticks);
-        }
-        if pad.clock.shifted() && switch {
-            let ticks = scale.to_ticks(frame.time);
-            self.cut(env, index, ticks, true);
-            return Timed::At(ticks);
-        }
-        match timeline::place(&pad.clock, ticks, bounds, scale) {
-            Placement::At(ticks) => Timed::At(ticks),
-            Placement::Step(back) => Timed::At(self.step(env, index, frame, back, switch)),
-            Placement::Late => match role {
-                Role::LeadKey if switch => {
-                    self.cut(env, index, ticks, true);
-                    Timed::At(ticks)
-                }
-                Role::LeadKey | Role::LeadDelta => {
-                    env.out.lose(DropCause::Late, 1, frame.payload.len() as u64);
-                    Timed::Dropped
-                }
-                Role::Free | Role::Other => {
-                    pad.leave();
-                    Timed::Outside
-                }
-            },
-        }
-    }
-
-    /// What a time of the current head must keep.
-    fn bounds(&self, spool: &Spool) -> Bounds {
-        let reach = spool.open().map_or(0, |open| {
-            let offset = open.ticks.saturating_sub(i16::MIN.unsigned_abs().into());
-            offset.max((open.latest + 1).saturating_sub(self.rules.limit))
-        });
-        Bounds { floor: self.floor, reach }
-    }
-
-    /// The track jumped back.
-    fn step(
-        &mut self,
-        env: &mut Env<'_>,
-        index: usize,
-        frame: &Placing<'_>,
-        back: u64,
-        switch: bool,
-    ) -> u64 {
-        let scale = env.config.scale;
-        let bounds = self.bounds(env.spool);
-        let Some(pad) = self.pads.get_mut(index) else { return 0 };
-        let back = scale.to_duration(back).unwrap_or_default();
-        env.out.event(Event::Warning(Warning::TimeStep { pad: pad.id, back }));
-        if switch {
-            let ticks = scale.to_ticks(frame.time);
-            self.cut(env, index, ticks, true);
-            return ticks;
-        }
-        pad.clock.continue_from(frame.time, scale);
-        bounds.clamp(pad.clock.ticks(frame.time, scale))
-    }
-
-    fn warn_no_key(&mut self, env: &mut Env<'_>, role: Role) {
-        let lead = self.lead().and_then(|lead| self.pads.get(lead));
-        if let Some(pad) = lead.filter(|_| role == Role::LeadDelta && !self.warned_no_key) {
-            self.warned_no_key = true;
-            env.out.event(Event::Warning(Warning::NoKeyFrame(pad.id)));
-        }
-    }
-
-    fn append(&mut self, env: &mut Env<'_>, index: usize, ticks: u64, frame: &Placing<'_>) {
-        let floor = self.floor.map_or(0, |floor| floor.saturating_add(1));
-        let Some(pad) = self.pads.get_mut(index) else { return };
-        let (Some(number), Some(open)) = (pad.member, env.spool.open()) else {
-            debug_assert!(false, "a placed frame has a track and a fragment");
-            env.out.lose(DropCause::TrackAbsent, 1, frame.payload.len() as u64);
-            return;
-        };
-        let cut = open.cut;
-        // A cut at a B-frame leaves later frames behind it.
-        let ticks = ticks.max(floor);
-        env.spool.append(number, ticks, frame.key, frame.payload, frame.pinned);
-        pad.clock.set_placed(ticks);
-        pad.latest = pad.latest.max(Some(ticks));
-        self.ask_when_long(env, ticks.saturating_sub(cut));
-    }
-
-    /// Asks for a key frame at the maximum age, and once more.
-    fn ask_when_long(&mut self, env: &mut Env<'_>, age: u64) {
-        if self.asks < 2 && age >= self.rules.max + self.asks * self.rules.key_retry {
-            self.asks += 1;
-            if let Some(pad) = self.lead().and_then(|lead| self.pads.get(lead)) {
-                env.out.event(Event::ForceKeyUnit(pad.id));
-            }
-        }
-    }
-
-    /// Closes the open fragment, if any, and opens the next one at `ticks`.
-    fn cut(&mut self, env: &mut Env<'_>, index: usize, ticks: u64, new_time: bool) {
-        self.close(env, false);
-        let late = self.floor.is_some_and(|floor| ticks <= floor);
-        let members = self.pads.iter().filter(|pad| pad.member.is_some() && pad.active()).count();
-        let fresh = std::mem::take(&mut self.fresh) && (late || members > 1);
-        if new_time || fresh || self.head_changes(env.now) {
-            if new_time {
-                self.last_switch = Some(env.now);
-            }
-            self.replace_head(env, Some(index), ticks);
-        }
-        self.open(env, ticks);
-    }
-
-    /// Opens a fragment for a frame at `ticks`. In the first one of a head, waiting frames may be
-    /// earlier.
-    fn open(&mut self, env: &mut Env<'_>, ticks: u64) {
-        self.asks = 0;
-        let scale = env.config.scale;
-        let members = self.pads.iter().filter(|pad| pad.member.is_some());
-        let waiting = members.filter_map(|pad| pad.front_ticks(scale)).min().unwrap_or(ticks);
-        let cut = self.floor.map_or(ticks, |floor| ticks.max(floor.saturating_add(1)));
-        let start = match self.floor {
-            Some(_) => cut,
-            None => waiting.clamp(ticks.saturating_sub(self.rules.window), ticks),
-        };
-        if let Some(head) = &self.head {
-            env.spool.start(head.clone(), start, cut);
-        }
-    }
-
-    /// Closes the open fragment, if any.
-    pub(super) fn close(&mut self, env: &mut Env<'_>, end_mark: bool) {
-        let Some(open) = env.spool.open() else { return };
-        let latest = open.latest;
-        if !open.all_present() {
-            let head = self.present_tracks(open, None);
-            env.spool.redeclare(head);
-        }
-        self.floor = self.floor.max(Some(latest));
-        env.spool.close(end_mark);
     }
 
     /// Takes what a purge freed out of the account.

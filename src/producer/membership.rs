@@ -97,7 +97,7 @@ impl Intake {
         let fronts = self.pads.iter().filter_map(|pad| pad.front_ticks(scale));
         let start = lead
             .and_then(|lead| self.pads.get(lead)?.front_ticks(scale))
-            .or(fronts.min())
+            .or_else(|| fronts.min())
             .unwrap_or(0);
         self.purge_before(env, None, start, DropCause::BeforeKeyFrame);
         self.declare(None, env.now);
@@ -111,7 +111,8 @@ impl Intake {
         let inside = self.pads.iter().filter(|pad| !pad.queue.is_empty());
         let lead = inside.clone().find(|pad| pad.inter() && outside(pad));
         let start = lead.and_then(|pad| pad.front_ticks(scale));
-        let start = start.or(inside.filter_map(|pad| pad.front_ticks(scale)).min()).unwrap_or(0);
+        let start =
+            start.or_else(|| inside.filter_map(|pad| pad.front_ticks(scale)).min()).unwrap_or(0);
         self.last_switch = None;
         self.replace_head(env, None, start);
         let mut freed = 0;

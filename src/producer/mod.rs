@@ -26,9 +26,11 @@ mod intake;
 mod membership;
 mod outbox;
 mod pad;
+mod placement;
 mod session;
 mod spool;
 mod timeline;
+mod waiting;
 
 use std::collections::VecDeque;
 

@@ -58,7 +58,7 @@ impl Clock {
         let distance = self.last.map(|last| resolved.saturating_since(last));
         self.step = duration
             .or(self.default_duration)
-            .or(distance.filter(|distance| !distance.is_zero()))
+            .or_else(|| distance.filter(|distance| !distance.is_zero()))
             .or(self.step);
         self.last = Some(resolved);
         resolved

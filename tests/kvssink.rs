@@ -13,7 +13,10 @@ use std::{
 };
 
 use gst::prelude::*;
-use gstkvs::track::{AudioFormat, TrackKind, VideoFormat};
+use gstkvs::{
+    io::clock,
+    track::{AudioFormat, TrackKind, VideoFormat},
+};
 use support::*;
 
 const VIDEO: &str = "videotestsrc num-buffers=75 ! \
@@ -420,6 +423,26 @@ fn wall_clock_time_is_producer_time() {
     let stored = peer.stored("time").video();
     assert_eq!(stored[0].pts_ms, 1_700_000_000_000);
     assert_eq!(stored[30].pts_ms, 1_700_000_001_000);
+}
+
+#[test]
+fn live_media_carries_the_wall_clock() {
+    let peer = Peer::start();
+    let start = clock::wall();
+    let pipeline = launch(&format!(
+        "videotestsrc is-live=true num-buffers=30 ! \
+         video/x-raw,width=160,height=120,framerate=25/1 ! \
+         x264enc tune=zerolatency key-int-max=25 speed-preset=ultrafast ! h264parse ! \
+         kvssink name=sink endpoint={} stream-name=live",
+        peer.url()
+    ));
+    let sent = Recorder::of(&pipeline.sink());
+    pipeline.run();
+    let end = clock::wall();
+    let stored = peer.stored("live").video();
+    assert_same(&sent.frames("video_0"), &stored);
+    let (first, last) = (stored[0].pts_ms as u64, stored[29].pts_ms as u64);
+    assert!(start.as_millis() <= first && last <= end.as_millis(), "{first} to {last}");
 }
 
 #[test]

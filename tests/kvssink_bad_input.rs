@@ -5,6 +5,8 @@
 #[path = "sink_support/mod.rs"]
 mod support;
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use gst::prelude::*;
 use gstkvs::server::Config;
 use support::*;
@@ -98,6 +100,7 @@ fn no_key_frame_for_twenty_seconds_is_cut_and_reported() {
     }
     let text = wait_warning(&fed.pipeline, "key frame");
     assert!(text.contains("encoder"), "{text}");
+    assert!(video.key_requests.load(SeqCst) > 0, "upstream was not asked for a key frame");
     video.eos();
     wait_eos(&fed.pipeline);
     let stored = peer.stored("bad");

@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
 
@@ -410,12 +413,22 @@ impl Fed {
     /// A source linked to a new pad; it has sent stream-start, caps and segment.
     pub fn source(&self, template: &str, caps: &str) -> Source {
         let sink_pad = self.sink.request_pad_simple(template).unwrap();
-        let pad = gst::Pad::builder(gst::PadDirection::Src).name("src").build();
+        let key_requests = Arc::new(AtomicUsize::new(0));
+        let requests = Arc::clone(&key_requests);
+        let pad = gst::Pad::builder(gst::PadDirection::Src)
+            .name("src")
+            .event_function(move |pad, parent, event| {
+                if event.structure().is_some_and(|found| found.name() == "GstForceKeyUnit") {
+                    requests.fetch_add(1, SeqCst);
+                }
+                gst::Pad::event_default(pad, parent, event)
+            })
+            .build();
         pad.set_active(true).unwrap();
         pad.link(&sink_pad).unwrap();
         // Before READY to PAUSED the events wait in the pad: they are sticky.
         pad.push_event(gst::event::StreamStart::new(template));
-        let source = Source { pad, sink_pad };
+        let source = Source { pad, sink_pad, key_requests };
         source.caps(caps);
         source.segment();
         source
@@ -427,6 +440,8 @@ impl Fed {
 pub struct Source {
     pub pad: gst::Pad,
     pub sink_pad: gst::Pad,
+    /// How often kvssink asked for a key frame.
+    pub key_requests: Arc<AtomicUsize>,
 }
 
 impl Source {

@@ -29,6 +29,8 @@ struct Bench {
     cluster: u64,
     log: Vec<String>,
     payload: usize,
+    /// The service does not say BUFFERING by itself.
+    deaf: bool,
 }
 
 impl Bench {
@@ -41,6 +43,7 @@ impl Bench {
             cluster: 0,
             log: Vec::new(),
             payload: 10,
+            deaf: false,
         }
     }
 
@@ -216,11 +219,19 @@ impl Bench {
             }
             Transmit::Data => {
                 let reader = self.readers.get_mut(&session).unwrap();
+                let mut begun = Vec::new();
                 for piece in pieces {
                     reader.push(piece);
                 }
                 while let Some(event) = reader.pull().unwrap() {
+                    if let EventKind::ClusterTimestamp(timecode) = event.kind {
+                        begun.push(timecode);
+                    }
                     self.log.extend(read(session, &event.kind, &mut self.cluster));
+                }
+                for timecode in begun.into_iter().filter(|_| !self.deaf) {
+                    let ack = AckEvent::Buffering { timecode, number: "1".parse().unwrap() };
+                    self.producer.handle_ack(self.mono(), session, ack);
                 }
             }
         }

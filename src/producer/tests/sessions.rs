@@ -5,7 +5,10 @@ use super::*;
 
 /// A bench that has sent fragments at 0, 1000, ... of one video track on session 1.
 fn sent(config: Config, fragments: u64) -> (Bench, PadId) {
-    let mut b = Bench::new(config);
+    sent_to(Bench::new(config), fragments)
+}
+
+fn sent_to(mut b: Bench, fragments: u64) -> (Bench, PadId) {
     let v = b.video();
     for count in 0..fragments {
         b.push(v, count * 1000, true);
@@ -142,7 +145,8 @@ fn without_restart_on_error_trouble_is_an_error() {
 
 #[test]
 fn an_overdue_answer_ends_the_session() {
-    let (mut b, _) = sent(Config::default(), 2);
+    let bench = Bench { deaf: true, ..Bench::new(Config::default()) };
+    let (mut b, _) = sent_to(bench, 2);
     b.ack(1, "B", 0);
     b.wait_until(59_999);
     assert_eq!(b.out(), "1:]");
@@ -163,6 +167,23 @@ fn an_old_session_is_replaced_at_a_cut_and_overlaps() {
     assert_eq!(b.out(), "1:end 1:3500");
     b.end(1, Ok(()));
     assert_eq!(b.out(), "");
+}
+
+#[test]
+fn a_successor_sends_nothing_before_its_predecessor_is_read() {
+    let age = std::time::Duration::from_secs(1);
+    let config = Config { session_age: age, ..Config::default() };
+    let bench = Bench { deaf: true, ..Bench::new(config) };
+    let (mut b, v) = sent_to(bench, 1);
+    b.push(v, 1000, true);
+    assert_eq!(b.out(), "1:[1000 1:1000k");
+    b.wait_until(1000);
+    b.push(v, 2000, true);
+    assert_eq!(b.out(), "1:] open 2@2000");
+    b.ack(1, "B", 0);
+    assert_eq!(b.out(), "");
+    b.ack(1, "B", 1000);
+    assert_eq!(b.out(), "2:V 2:[2000 1:2000k");
 }
 
 #[test]

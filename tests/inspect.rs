@@ -88,3 +88,8 @@ fn check(factory: &str) {
 fn kvssink_is_as_documented() {
     check("kvssink");
 }
+
+#[test]
+fn kvssrc_is_as_documented() {
+    check("kvssrc");
+}

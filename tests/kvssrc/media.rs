@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! GetMedia bodies made for the tests, and the captures of the real service.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::{path::PathBuf, process::Command};
 
@@ -61,13 +62,7 @@ pub fn fragment(n: u64, tracks: &[Track]) -> Vec<u8> {
 pub fn fragment_numbered(number: u64, n: u64, tracks: &[Track]) -> Vec<u8> {
     let start_ms = EPOCH_MS + n * 1000;
     let time = |ms| Timestamp::from_millis(ms).unwrap();
-    let mut out = BytesMut::new();
-    out.extend_from_slice(&writer::document_header(&writer::DocumentHeader {
-        scale: TimestampScale::MILLISECOND,
-        tracks,
-        application: "test",
-        segment_uuid: [7; 16],
-    }));
+    let mut out = BytesMut::from(&header(tracks)[..]);
     let head = ChunkTags::Head {
         number: number.to_string().parse().unwrap(),
         server_time: time(start_ms + 30),
@@ -75,12 +70,7 @@ pub fn fragment_numbered(number: u64, n: u64, tracks: &[Track]) -> Vec<u8> {
     };
     let tags = |tags: &[SimpleTag]| writer::tags(tags, SizeWidth::Four);
     out.extend_from_slice(&tags(&head.to_simple_tags()));
-    out.extend_from_slice(&writer::cluster_start(start_ms));
-    for (track, offset, payload) in frames(n, tracks) {
-        let key = track != 1 || offset == 0;
-        writer::simple_block_header(&mut out, TrackNumber(track), offset, key, payload.len());
-        out.extend_from_slice(&payload);
-    }
+    out.extend_from_slice(&cluster(n, tracks));
     let own = SimpleTag { name: "scene".into(), value: format!("number {n}") };
     out.extend_from_slice(&tags(&[own]));
     let tail = ChunkTags::Tail {
@@ -88,6 +78,27 @@ pub fn fragment_numbered(number: u64, n: u64, tracks: &[Track]) -> Vec<u8> {
         behind_now_ms: Some(40),
     };
     out.extend_from_slice(&tags(&tail.to_simple_tags()));
+    out.to_vec()
+}
+
+/// What a producer sends first.
+pub fn header(tracks: &[Track]) -> Bytes {
+    writer::document_header(&writer::DocumentHeader {
+        scale: TimestampScale::MILLISECOND,
+        tracks,
+        application: "test",
+        segment_uuid: [7; 16],
+    })
+}
+
+/// What a producer sends for fragment `n`.
+pub fn cluster(n: u64, tracks: &[Track]) -> Vec<u8> {
+    let mut out = BytesMut::from(&writer::cluster_start(EPOCH_MS + n * 1000)[..]);
+    for (track, offset, payload) in frames(n, tracks) {
+        let key = track != 1 || offset == 0;
+        writer::simple_block_header(&mut out, TrackNumber(track), offset, key, payload.len());
+        out.extend_from_slice(&payload);
+    }
     out.to_vec()
 }
 

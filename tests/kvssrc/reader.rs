@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A pipeline around kvssrc that notes what comes out of it.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::{
     sync::{Arc, Condvar, Mutex},

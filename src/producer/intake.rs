@@ -6,7 +6,7 @@
 //! - **at a cut**: the frames from the cut on wait until the other tracks have come as far, at most
 //!   to `max_fragment_duration`;
 //! - **ahead**: another track's frame that is later than the lead's latest waits, when the lead
-//!   could cut before it (4004); at most to `max_fragment_duration`;
+//!   could cut before it (4004); no more than `max_fragment_duration` of it;
 //! - **room**: a track that the session does not declare waits for one that does ([`membership`]).
 //!
 //! No queue holds up another pad's thread. What ends all waits at once: the end of the fragment

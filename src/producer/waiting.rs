@@ -87,10 +87,12 @@ impl Intake {
         }
         let (Some(open), Some(lead)) = (env.spool.open(), self.lead()) else { return true };
         let Some(lead) = self.pads.get(lead).filter(|_| lead != index) else { return true };
-        let bound = lead.latest.max(lead.front_ticks(env.config.scale));
-        bound.is_some_and(|bound| ticks < bound)
+        let scale = env.config.scale;
+        let bound = lead.latest.max(lead.front_ticks(scale)).unwrap_or(open.cut);
+        let newest = pad.queue.back().map_or(ticks, |held| pad.clock.ticks(held.time, scale));
+        ticks < bound
             || ticks < open.cut.saturating_add(self.rules.shortest)
-            || ticks >= open.cut.saturating_add(self.rules.max)
+            || newest >= bound.saturating_add(self.rules.max)
     }
 
     fn place_front(&mut self, env: &mut Env<'_>, index: usize, force: bool) {

@@ -75,6 +75,44 @@ fn audio_ahead_of_video_waits_for_it() {
 }
 
 #[test]
+fn audio_goes_on_when_video_stalls() {
+    let mut b = Bench::new(Config::default());
+    let (v, a) = (b.video(), b.audio());
+    b.push(v, 0, true);
+    b.push(a, 0, true);
+    b.play(a, 1000..10_000, 1000, 1);
+    assert_eq!(b.out(), "open 1@0 1:V,A 1:[0 1:0k 2:0k");
+    b.play(a, 10_000..12_000, 1000, 1);
+    assert_eq!(
+        b.out(),
+        "<key 0> 2:1000k 2:2000k 2:3000k 2:4000k 2:5000k 2:6000k 2:7000k 2:8000k 2:9000k 2:10000k \
+         <key 0> 2:11000k"
+    );
+    b.play(a, 12_000..60_000, 1000, 1);
+    let out = b.out();
+    assert!(out.contains("<silent 0>") && out.contains(":A "), "{out}");
+    assert!(out.ends_with("1:59000k"), "without video nothing waits: {out}");
+    b.push(v, 59_500, true);
+    assert!(b.out().contains(":V,A"), "and video comes back");
+}
+
+#[test]
+fn audio_ahead_of_a_long_gop_stays_with_its_video() {
+    let mut b = Bench::new(Config::default());
+    let (v, a) = (b.video(), b.audio());
+    b.push(v, 0, true);
+    b.push(a, 0, true);
+    for time in (500..25_000).step_by(500) {
+        b.push(a, time + 2000, true);
+        b.push(v, time, false);
+        b.pull_all();
+    }
+    let out = b.out();
+    assert!(out.contains("1:[19000 1:19000 "), "{out}");
+    assert!(!out.contains("Late") && !out.contains("step"), "{out}");
+}
+
+#[test]
 fn a_gap_ends_the_wait() {
     let mut b = Bench::new(Config::default());
     let (v, a) = (b.video(), b.audio());

@@ -12,7 +12,7 @@
 //!
 //! Reading a secret gives AWS's placeholder string, whether the secret is set or not. Keys that are
 //! set while the element runs are used by the next request: [`Connection`] and the
-//! [`Service`](crate::io::Service)s made from it share them.
+//! [`Service`]s made from it share them.
 
 use std::{sync::Arc, time::Duration};
 

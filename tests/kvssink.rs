@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! kvssink against the server: what goes in is stored, whatever happens on the way.
+#![cfg(feature = "server")]
 
 #[path = "sink_support/mod.rs"]
 mod support;

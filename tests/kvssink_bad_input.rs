@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! kvssink given what it cannot use: one message with cause and remedy, no panic, no hang, and
 //! every frame accounted for.
+#![cfg(feature = "server")]
 
 #[path = "sink_support/mod.rs"]
 mod support;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Secrets of kvssink cannot be read back and stand in no log. A program of its own, because the
 //! log level is the process's.
+#![cfg(feature = "server")]
 
 #[path = "sink_support/mod.rs"]
 mod support;

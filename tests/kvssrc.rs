@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! kvssrc against a service that answers by a script: pads, caps, time, messages, ends, bad input.
+#![allow(clippy::disallowed_methods, reason = "tests measure how long things take")]
+#![allow(unreachable_pub, reason = "the modules beside it are this test's own")]
 
 #[path = "kvssrc/media.rs"]
 mod media;
@@ -481,7 +483,7 @@ fn all_played_again(
     tracks: &[gstkvs::track::Track],
     round: u64,
 ) -> bool {
-    if round % 10 != 0 {
+    if !round.is_multiple_of(10) {
         return true;
     }
     let (again, before) = (Service::new([Reply::Hold(body(0..2, tracks))]), reader.frames().len());

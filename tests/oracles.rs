@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What outsiders read in our bytes: ffprobe, mkvinfo and matroskademux, fetched with curl. Client
 //! and server of this project could share a misunderstanding; these cannot share it.
+#![cfg(feature = "server")]
 
 mod support;
 

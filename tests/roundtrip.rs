@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! kvssink -> server -> kvssrc: frames, times and caps come out as they went in, per codec.
+#![cfg(feature = "server")]
 
 mod support;
 

@@ -252,7 +252,7 @@ fn one_flipped_byte_is_noticed() {
     let fixture = Fixture::new();
     let file = fixture.path("ffmpeg.mkv");
     source(&file, &["-f", "matroska", "-cluster_time_limit", "2000"]);
-    let sent = hashes(&[file.clone()]);
+    let sent = hashes(std::slice::from_ref(&file));
     let mut bytes = fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

@@ -179,7 +179,7 @@ fn the_whole_job_is_signed_and_understood() {
         let response =
             service.get_media(&endpoint, &stream(), &StartSelector::Earliest).await.unwrap();
         let (payloads, tags) = read(response).await;
-        assert_eq!(payloads, [payload.clone()]);
+        assert_eq!(payloads, std::slice::from_ref(&payload));
         let time = Timestamp::from_millis(now).unwrap();
         let [ChunkTags::Head { number: found, producer_time, .. }, ChunkTags::Tail { .. }] =
             tags.as_slice()

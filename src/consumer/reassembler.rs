@@ -224,7 +224,7 @@ impl Reassembler {
     fn handle_tail(&mut self, token: Option<ContinuationToken>, behind_now_ms: Option<u64>) {
         let end = &mut self.document.end;
         end.behind_now = behind_now_ms.map(Duration::from_millis).or(end.behind_now);
-        end.token = token.or(end.token.take());
+        end.token = token.or_else(|| end.token.take());
         // The last of the two tail tags, should a service write them apart.
         if end.token.is_some() {
             self.end_document(Completeness::Whole);
@@ -359,7 +359,7 @@ impl Reassembler {
 /// What to add to cluster times so that they become producer times. See the module, "Time".
 fn agreed_origin(difference_ns: i128, held_ns: Option<i128>) -> i128 {
     let close = |other: &i128| difference_ns.abs_diff(*other) < u128::from(TAG_PRECISION_NS);
-    Some(0).filter(close).or(held_ns.filter(close)).unwrap_or(difference_ns)
+    Some(0).filter(close).or_else(|| held_ns.filter(close)).unwrap_or(difference_ns)
 }
 
 fn timestamp(ns: i128) -> Option<Timestamp> {

@@ -133,11 +133,13 @@ pub(super) fn frames(pieces: &[Piece]) -> Vec<(u64, u64, Vec<u8>)> {
 }
 
 pub(super) fn ends(pieces: &[Piece]) -> Vec<&FragmentEnd> {
-    let end = |piece| match piece {
-        &Piece::End(ref end) => Some(end),
-        _ => None,
-    };
-    pieces.iter().filter_map(end).collect()
+    pieces
+        .iter()
+        .filter_map(|piece| match piece {
+            Piece::End(end) => Some(end),
+            _ => None,
+        })
+        .collect()
 }
 
 pub(super) fn completeness(pieces: &[Piece]) -> Vec<Completeness> {

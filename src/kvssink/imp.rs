@@ -122,7 +122,7 @@ impl KvsSink {
     /// Of what runs, else of what ran last.
     fn stats(&self) -> Statistics {
         let state = self.state();
-        let last = state.running.as_ref().or(state.stopped.last()).cloned();
+        let last = state.running.as_ref().or_else(|| state.stopped.last()).cloned();
         last.map_or_else(|| state.last_stats.clone(), |uplink| uplink.stats())
     }
 

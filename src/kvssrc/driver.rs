@@ -18,7 +18,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<MediaResponse, ServiceError>> 
 enum Session {
     None,
     Opening(Opening),
-    Reading(MediaResponse),
+    Reading(Box<MediaResponse>),
 }
 
 /// Runs until the consumer is done or the queue is closed.
@@ -81,7 +81,7 @@ impl Session {
             Self::None => std::future::pending().await,
             Self::Opening(opening) => match opening.await {
                 Ok(response) => {
-                    *self = Self::Reading(response);
+                    *self = Self::Reading(Box::new(response));
                     return Input::Opened;
                 }
                 Err(error) => Input::Failed(error),

@@ -138,7 +138,7 @@ impl Streamer {
                 }
                 Output::Failed(failure) => {
                     messages::failure(element, &failure);
-                    self.push_all(|| gst::event::Eos::new());
+                    self.push_all(gst::event::Eos::new);
                     return Err(Stop::End);
                 }
                 Output::FragmentEnd(end) => self.end_fragment(element, &end),
@@ -158,7 +158,7 @@ impl Streamer {
         if self.pads.is_empty() {
             messages::ended_empty(element, cause);
         }
-        self.push_all(|| gst::event::Eos::new());
+        self.push_all(gst::event::Eos::new);
     }
 
     fn push_all(&self, event: impl Fn() -> gst::Event) {
@@ -183,7 +183,7 @@ impl Streamer {
         }
         if self.pads.len() > MAX_PADS {
             messages::too_many_tracks(element, MAX_PADS);
-            self.push_all(|| gst::event::Eos::new());
+            self.push_all(gst::event::Eos::new);
             return Err(Stop::End);
         }
         if !std::mem::replace(&mut self.no_more_pads, true) {

@@ -2,6 +2,7 @@
 //! What the tests of kvssink share: a server in-process, a hand-fed pipeline, a recorder of what
 //! goes into the element, and a reader of what the server stored.
 #![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::disallowed_methods, reason = "tests measure how long things take")]
 
 use std::{
     collections::HashMap,
@@ -28,15 +29,15 @@ use gstkvs::{
 use tempfile::TempDir;
 
 /// No test waits longer for anything.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-pub fn init() {
+pub(crate) fn init() {
     gst::init().unwrap();
     gstkvs::plugin_register_static().unwrap();
 }
 
 /// A server that can be crashed and started again on the same port and folder.
-pub struct Peer {
+pub(crate) struct Peer {
     running: Option<Running>,
     config: Config,
     url: String,
@@ -44,11 +45,11 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(|_| {})
     }
 
-    pub fn with(adjust: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with(adjust: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::new(folder.path());
         adjust(&mut config);
@@ -58,16 +59,16 @@ impl Peer {
         Self { running: Some(running), config, url, _folder: folder }
     }
 
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// Stops where it stands.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.running = None;
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         // The port may linger for a moment after a crash.
         let running =
             eventually("the server to start again", || Server::start(self.config.clone()).ok());
@@ -80,18 +81,18 @@ impl Peer {
     }
 
     /// Everything stored of a stream, in the order of fragment numbers.
-    pub fn stored(&self, stream: &str) -> Stored {
+    pub(crate) fn stored(&self, stream: &str) -> Stored {
         runtime::handle().unwrap().block_on(read(&self.service(), stream))
     }
 
     /// How many fragments are stored.
-    pub fn fragment_count(&self, stream: &str) -> usize {
+    pub(crate) fn fragment_count(&self, stream: &str) -> usize {
         let stream = StreamRef::Name(stream.parse().unwrap());
         let list = async { fragments(&self.service(), &stream).await.map_or(0, |list| list.len()) };
         runtime::handle().unwrap().block_on(list)
     }
 
-    pub fn delete(&self, stream: &str) {
+    pub(crate) fn delete(&self, stream: &str) {
         let url = format!("{}/deleteStream", self.url);
         let client = reqwest::Client::new();
         runtime::handle().unwrap().block_on(async {
@@ -107,7 +108,7 @@ impl Peer {
 
 /// What the server has of a stream.
 #[derive(Debug, Default)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// Of the last session.
     pub tracks: Vec<Track>,
     /// Of every fragment, the tracks declared for it.
@@ -117,7 +118,7 @@ pub struct Stored {
 
 /// One frame, as it went in or came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub(crate) struct Frame {
     pub video: bool,
     pub pts_ms: i64,
     pub key: bool,
@@ -126,7 +127,7 @@ pub struct Frame {
 
 impl Stored {
     /// The frames of video tracks. Numbers of tracks are those of a session.
-    pub fn video(&self) -> Vec<Frame> {
+    pub(crate) fn video(&self) -> Vec<Frame> {
         self.frames.iter().filter(|frame| frame.video).cloned().collect()
     }
 
@@ -136,12 +137,12 @@ impl Stored {
     }
 
     /// The frames of audio tracks.
-    pub fn audio(&self) -> Vec<Frame> {
+    pub(crate) fn audio(&self) -> Vec<Frame> {
         self.frames.iter().filter(|frame| !frame.video).cloned().collect()
     }
 
     /// Video frames without those that a replay brought twice.
-    pub fn distinct(&self) -> Vec<Frame> {
+    pub(crate) fn distinct(&self) -> Vec<Frame> {
         let mut frames = self.video();
         frames.sort_by_key(|frame| frame.pts_ms);
         frames.dedup();
@@ -216,7 +217,7 @@ async fn read(service: &Service, stream: &str) -> Stored {
 }
 
 /// Asks until there is an answer; panics after [`DEADLINE`].
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask() {
@@ -229,7 +230,7 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 
 /// The next message that `pick` picks; panics after [`DEADLINE`], or at an ERROR that is not
 /// picked.
-pub fn wait_message<T>(
+pub(crate) fn wait_message<T>(
     pipeline: &gst::Pipeline,
     what: &str,
     mut pick: impl FnMut(&gst::Message) -> Option<T>,
@@ -249,14 +250,14 @@ pub fn wait_message<T>(
     }
 }
 
-pub fn wait_eos(pipeline: &gst::Pipeline) {
+pub(crate) fn wait_eos(pipeline: &gst::Pipeline) {
     wait_message(pipeline, "EOS", |message| {
         matches!(message.view(), gst::MessageView::Eos(_)).then_some(())
     });
 }
 
 /// Text of the next ERROR.
-pub fn wait_error(pipeline: &gst::Pipeline) -> String {
+pub(crate) fn wait_error(pipeline: &gst::Pipeline) -> String {
     wait_message(pipeline, "an ERROR", |message| match message.view() {
         gst::MessageView::Error(error) => Some(error.error().message().to_owned()),
         _ => None,
@@ -264,7 +265,7 @@ pub fn wait_error(pipeline: &gst::Pipeline) -> String {
 }
 
 /// Text of the next WARNING that contains `needle`.
-pub fn wait_warning(pipeline: &gst::Pipeline, needle: &str) -> String {
+pub(crate) fn wait_warning(pipeline: &gst::Pipeline, needle: &str) -> String {
     wait_message(pipeline, needle, |message| match message.view() {
         gst::MessageView::Warning(warning) => {
             Some(warning.error().message().to_owned()).filter(|text| text.contains(needle))
@@ -274,14 +275,14 @@ pub fn wait_warning(pipeline: &gst::Pipeline, needle: &str) -> String {
 }
 
 /// The next element message of this name.
-pub fn wait_structure(pipeline: &gst::Pipeline, name: &str) -> gst::Structure {
+pub(crate) fn wait_structure(pipeline: &gst::Pipeline, name: &str) -> gst::Structure {
     wait_message(pipeline, name, |message| {
         message.structure().filter(|found| found.name() == name).map(|found| found.to_owned())
     })
 }
 
 /// A pipeline from text, stopped when dropped.
-pub struct Pipeline(pub gst::Pipeline);
+pub(crate) struct Pipeline(pub gst::Pipeline);
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
@@ -297,43 +298,43 @@ impl std::ops::Deref for Pipeline {
     }
 }
 
-pub fn launch(description: &str) -> Pipeline {
+pub(crate) fn launch(description: &str) -> Pipeline {
     init();
     Pipeline(gst::parse::launch(description).unwrap().downcast().unwrap())
 }
 
 impl Pipeline {
-    pub fn sink(&self) -> gst::Element {
+    pub(crate) fn sink(&self) -> gst::Element {
         self.0.by_name("sink").unwrap()
     }
 
-    pub fn play(&self) {
+    pub(crate) fn play(&self) {
         assert_eq!(self.0.set_state(gst::State::Playing), Ok(gst::StateChangeSuccess::Success));
     }
 
     /// Plays to the end.
-    pub fn run(&self) {
+    pub(crate) fn run(&self) {
         self.0.set_state(gst::State::Playing).unwrap();
         wait_eos(&self.0);
     }
 
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.0.set_state(gst::State::Null).unwrap();
     }
 }
 
 /// A number of the `stats` property.
-pub fn stat(sink: &gst::Element, name: &str) -> u64 {
+pub(crate) fn stat(sink: &gst::Element, name: &str) -> u64 {
     sink.property::<gst::Structure>("stats").get(name).unwrap()
 }
 
 /// Records every buffer that goes into a pad, with its running time.
 #[derive(Clone, Default)]
-pub struct Recorder(Arc<Mutex<HashMap<String, Vec<Frame>>>>);
+pub(crate) struct Recorder(Arc<Mutex<HashMap<String, Vec<Frame>>>>);
 
 impl Recorder {
     /// Records all pads the element has, and those it will have.
-    pub fn of(sink: &gst::Element) -> Self {
+    pub(crate) fn of(sink: &gst::Element) -> Self {
         let recorder = Self::default();
         for pad in sink.sink_pads() {
             recorder.watch(&pad);
@@ -370,14 +371,14 @@ impl Recorder {
         });
     }
 
-    pub fn frames(&self, pad: &str) -> Vec<Frame> {
+    pub(crate) fn frames(&self, pad: &str) -> Vec<Frame> {
         self.0.lock().unwrap().get(pad).cloned().unwrap_or_default()
     }
 }
 
 /// Compares what went in with what came out: payloads, key flags, and times up to one constant.
 #[track_caller]
-pub fn assert_same(sent: &[Frame], stored: &[Frame]) {
+pub(crate) fn assert_same(sent: &[Frame], stored: &[Frame]) {
     assert!(!sent.is_empty());
     assert_eq!(sent.len(), stored.len(), "number of frames");
     let shift = stored[0].pts_ms - sent[0].pts_ms;
@@ -390,19 +391,19 @@ pub fn assert_same(sent: &[Frame], stored: &[Frame]) {
 }
 
 /// A kvssink whose pads are fed by hand.
-pub struct Fed {
+pub(crate) struct Fed {
     pub pipeline: Pipeline,
     pub sink: gst::Element,
 }
 
-pub const H264: &str = "video/x-h264, stream-format=avc, alignment=au, width=64, height=48, \
+pub(crate) const H264: &str = "video/x-h264, stream-format=avc, alignment=au, width=64, height=48, \
                         framerate=30/1, codec_data=(buffer)0142c00dffe1000467";
-pub const AAC: &str = "audio/mpeg, mpegversion=4, stream-format=raw, rate=48000, channels=2, \
+pub(crate) const AAC: &str = "audio/mpeg, mpegversion=4, stream-format=raw, rate=48000, channels=2, \
                        codec_data=(buffer)1190";
 
 impl Fed {
     /// With properties as in gst-launch.
-    pub fn new(properties: &str) -> Self {
+    pub(crate) fn new(properties: &str) -> Self {
         init();
         let sink = gst::parse::launch(&format!("kvssink name=sink {properties}")).unwrap();
         let pipeline = Pipeline(gst::Pipeline::new());
@@ -411,7 +412,7 @@ impl Fed {
     }
 
     /// A source linked to a new pad; it has sent stream-start, caps and segment.
-    pub fn source(&self, template: &str, caps: &str) -> Source {
+    pub(crate) fn source(&self, template: &str, caps: &str) -> Source {
         let sink_pad = self.sink.request_pad_simple(template).unwrap();
         let key_requests = Arc::new(AtomicUsize::new(0));
         let requests = Arc::clone(&key_requests);
@@ -437,7 +438,7 @@ impl Fed {
 
 /// A source pad fed by the test.
 #[derive(Clone)]
-pub struct Source {
+pub(crate) struct Source {
     pub pad: gst::Pad,
     pub sink_pad: gst::Pad,
     /// How often kvssink asked for a key frame.
@@ -445,25 +446,25 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn caps(&self, caps: &str) -> bool {
+    pub(crate) fn caps(&self, caps: &str) -> bool {
         self.pad.push_event(gst::event::Caps::new(&caps.parse().unwrap()))
     }
 
-    pub fn segment(&self) {
+    pub(crate) fn segment(&self) {
         let segment = gst::FormattedSegment::<gst::ClockTime>::new();
         self.pad.push_event(gst::event::Segment::new(&segment));
     }
 
-    pub fn push(&self, buffer: gst::Buffer) -> Result<(), gst::FlowError> {
+    pub(crate) fn push(&self, buffer: gst::Buffer) -> Result<(), gst::FlowError> {
         self.pad.push(buffer).map(|_| ())
     }
 
-    pub fn eos(&self) {
+    pub(crate) fn eos(&self) {
         self.pad.push_event(gst::event::Eos::new());
     }
 
     /// Frames `range` of a 30 fps stream with a key frame every 30; each says its number.
-    pub fn push_frames(
+    pub(crate) fn push_frames(
         &self,
         range: std::ops::Range<u64>,
         len: usize,
@@ -473,20 +474,20 @@ impl Source {
 }
 
 /// Frame `number` of a 30 fps stream with a key frame every 30.
-pub fn frame(number: u64, len: usize) -> gst::Buffer {
+pub(crate) fn frame(number: u64, len: usize) -> gst::Buffer {
     let mut data = vec![number as u8; len.max(8)];
     data[..8].copy_from_slice(&number.to_be_bytes());
     let mut buffer = gst::Buffer::from_mut_slice(data);
     let edit = buffer.get_mut().unwrap();
     edit.set_pts(gst::ClockTime::from_nseconds(number * 1_000_000_000 / 30));
     edit.set_duration(gst::ClockTime::from_mseconds(33));
-    if number % 30 != 0 {
+    if !number.is_multiple_of(30) {
         edit.set_flags(gst::BufferFlags::DELTA_UNIT);
     }
     buffer
 }
 
 /// The numbers that [`frame`] wrote into frames.
-pub fn numbers(frames: &[Frame]) -> Vec<u64> {
+pub(crate) fn numbers(frames: &[Frame]) -> Vec<u64> {
     frames.iter().map(|frame| u64::from_be_bytes(frame.data[..8].try_into().unwrap())).collect()
 }

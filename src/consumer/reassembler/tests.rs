@@ -56,11 +56,13 @@ fn expected(fragments: &[Made]) -> Vec<(u64, u64, Vec<u8>)> {
 }
 
 fn starts(pieces: &[Piece]) -> Vec<&FragmentStart> {
-    let start = |piece| match piece {
-        &Piece::Start(ref start) => Some(start),
-        _ => None,
-    };
-    pieces.iter().filter_map(start).collect()
+    pieces
+        .iter()
+        .filter_map(|piece| match piece {
+            Piece::Start(start) => Some(start),
+            _ => None,
+        })
+        .collect()
 }
 
 fn announced(pieces: &[Piece]) -> Vec<u64> {

@@ -49,11 +49,13 @@ fn selector(outputs: &[Output]) -> Option<&StartSelector> {
 }
 
 fn notices(outputs: &[Output]) -> Vec<&Notice> {
-    let notice = |output| match output {
-        &Output::Notice(ref notice) => Some(notice),
-        _ => None,
-    };
-    outputs.iter().filter_map(notice).collect()
+    outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Notice(notice) => Some(notice),
+            _ => None,
+        })
+        .collect()
 }
 
 fn config() -> Config {

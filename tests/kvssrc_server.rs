@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! kvssrc against this project's server: a producer writes while sessions end.
+#![allow(unreachable_pub, reason = "the modules beside it are this test's own")]
 #![cfg(feature = "server")]
 
 #[path = "kvssrc/media.rs"]

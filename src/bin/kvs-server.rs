@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::{Args, Parser, ValueEnum};
-use gstkvs::server::{Config, CredentialsTable, Limits, Server};
+use gstkvs::server::{Config, CredentialsTable, Limits, Server, raise_descriptor_limit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -123,7 +123,8 @@ struct TimeOptions {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 struct LimitOptions {
-    /// Connections served at once; further ones wait
+    /// Connections served at once; further ones wait. Never more than the limit of open files
+    /// (ulimit -n) leaves
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_connections)]
     max_connections: usize,
 
@@ -228,6 +229,7 @@ fn start_logs(options: &Options) -> Result<(), Box<dyn std::error::Error + Send 
 }
 
 fn run(options: Options) -> io::Result<()> {
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut terminate, mut interrupt) =

@@ -21,6 +21,7 @@ use tracing::Instrument;
 
 use super::{
     body::{ReplyBody, RequestBody},
+    descriptors,
     drain::{Drain, Phase},
     routes,
     service::Service,
@@ -72,7 +73,8 @@ async fn accept_all(
     connections: &mut JoinSet<()>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let slots = Arc::new(Semaphore::new(service.config.limits.max_connections));
+    let most = descriptors::connections(service.config.limits.max_connections);
+    let slots = Arc::new(Semaphore::new(most));
     loop {
         while connections.try_join_next().is_some() {}
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return Ok(()) };

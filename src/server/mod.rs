@@ -14,6 +14,7 @@ mod auth;
 mod body;
 mod config;
 mod control_plane;
+mod descriptors;
 mod drain;
 mod error;
 mod get_media;
@@ -40,6 +41,7 @@ use tokio::{runtime, sync::oneshot};
 pub use self::{
     auth::{CredentialsTable, ParseCredentialsError},
     config::{Config, Limits},
+    descriptors::raise_descriptor_limit,
 };
 use self::{
     drain::{DrainSwitch, Phase},

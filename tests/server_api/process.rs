@@ -37,7 +37,11 @@ struct Process {
 
 impl Process {
     fn start(args: &[&str]) -> Self {
-        let mut child = kvs_server()
+        Self::spawn(kvs_server(), args)
+    }
+
+    fn spawn(mut command: Command, args: &[&str]) -> Self {
+        let mut child = command
             .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(args)
             .stdout(Stdio::piped())
@@ -191,6 +195,28 @@ fn a_second_signal_ends_it_at_once() {
     let (status, logs) = process.end();
     assert_eq!(status, Some(1), "{logs}");
     assert!(logs.contains("second signal"), "{logs}");
+}
+
+/// Connections take file descriptors, and so does the store.
+#[test]
+fn connections_leave_the_store_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 300; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_kvs-server")]);
+    let process = Process::spawn(shell, &["--data-dir", dir.path().to_str().unwrap()]);
+    let members = json!({"StreamName": "cam", "DataRetentionInHours": 1});
+    assert_eq!(call(process.addr, "/createStream", &members).status, 200);
+    let mut producer = put_media(process.addr, "cam", "");
+    assert_eq!(producer.head().0, 200);
+    let crowd: Vec<_> =
+        (0..350).map(|_| std::net::TcpStream::connect(process.addr).unwrap()).collect();
+    producer.send_chunk(&media::header());
+    producer.send_chunk(&media::fragment(media::START_MS, 1));
+    producer.finish();
+    let last = std::iter::from_fn(|| producer.ack()).last().unwrap();
+    assert_eq!(last["EventType"], "PERSISTED");
+    drop(crowd);
+    assert_eq!(call(process.addr, "/listStreams", &json!({})).status, 200);
 }
 
 #[test]

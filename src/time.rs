@@ -57,6 +57,12 @@ impl Timestamp {
         self.0 / 1_000_000
     }
 
+    /// The same time in whole milliseconds, rounded down: the precision in which the service tells
+    /// and compares times.
+    pub const fn floor_to_millis(self) -> Self {
+        Self(self.0 - self.0 % 1_000_000)
+    }
+
     /// Seconds since the Unix epoch, as JSON members carry times.
     pub fn as_secs_f64(self) -> f64 {
         self.as_millis() as f64 / 1e3

@@ -116,9 +116,9 @@ fn every_start_selector_starts_where_it_says() {
     let seconds = |ns: u64| format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000);
     let time = |n: usize, field: &str| seconds(told[n].get::<u64>(field).unwrap());
     let inside = seconds((EPOCH_MS + 3500) * 1_000_000);
-    // Fragments this short may well arrive within one millisecond: then the first of them it is.
+    // Fragments this short may well arrive within one millisecond: then the last of them it is.
     let at = |n: usize| told[n].get::<u64>("server-timestamp").unwrap();
-    let tied = (0..6).find(|n| at(*n) == at(4)).unwrap();
+    let tied = (0..6).rfind(|n| at(*n) == at(4)).unwrap();
     for (selector, property, value, first) in [
         ("fragment-number", "fragment-number", text(1, "fragment-number"), 2),
         ("continuation-token", "continuation-token", text(3, "continuation-token"), 4),

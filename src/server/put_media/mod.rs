@@ -227,7 +227,9 @@ impl Upload {
         for step in steps {
             match step {
                 Step::Begin { timecode, producer, head } => {
-                    let server = clock::wall();
+                    // Consumers are told milliseconds and select by what they were told.
+                    let server = clock::wall().floor_to_millis();
+                    let producer = producer.floor_to_millis();
                     let start = Start { server, producer, timecode, head };
                     let number = self.session.begin(start).number.to_fragment_number();
                     self.acknowledge(AckEvent::Buffering { timecode, number }).await;

@@ -209,7 +209,7 @@ fn connections_leave_the_store_its_files() {
     let mut producer = put_media(process.addr, "cam", "");
     assert_eq!(producer.head().0, 200);
     let crowd: Vec<_> =
-        (0..350).map(|_| std::net::TcpStream::connect(process.addr).unwrap()).collect();
+        (0..120).map(|_| std::net::TcpStream::connect(process.addr).unwrap()).collect();
     producer.send_chunk(&media::header());
     producer.send_chunk(&media::fragment(media::START_MS, 1));
     producer.finish();

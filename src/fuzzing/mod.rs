@@ -8,6 +8,10 @@
 //! To run one: `cargo fuzz run --sanitizer none mkv_reader` (any toolchain; with nightly, leave the
 //! option out).
 
+mod producer;
+
+pub use producer::producer;
+
 use std::fmt::Debug;
 
 use bytes::Bytes;

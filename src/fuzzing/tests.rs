@@ -268,4 +268,23 @@ proptest! {
     fn timestamps_hold_their_laws(input in damaged(text_piece(TIME_PIECES))) {
         timestamp(&input[input.len().min(1)..]);
     }
+
+    #[test]
+    fn producer_holds_its_laws(
+        head in any::<[u8; 3]>(),
+        calls in prop::collection::vec(producer_call(), 0..120),
+    ) {
+        producer(&[&head[..], &calls.concat()].concat());
+    }
+}
+
+/// Mostly frames of pads that exist and have caps.
+fn producer_call() -> impl Strategy<Value = [u8; 4]> {
+    prop_oneof![
+        1 => Just([0, 0, 0, 0]),
+        2 => (any::<u8>(), 0u8..3, any::<u8>()).prop_map(|(pad, kind, caps)| [1, pad, kind, caps]),
+        12 => (any::<[u8; 3]>(), 11u8..16, any::<u8>())
+            .prop_map(|([pad, b, c], call, flags)| [(flags & 0xF0) | call, pad, b, c]),
+        8 => any::<[u8; 4]>(),
+    ]
 }

@@ -124,7 +124,7 @@ impl Delivery {
             }
         }
         self.retry_at = self.retry_at.filter(|&at| at > env.now);
-        let due = !self.failed && self.retry_at.is_none();
+        let due = !self.failed && self.drain != Drain::Done && self.retry_at.is_none();
         let first = self.first_uncovered(env.spool);
         if let Some(sending) = self.sessions.iter_mut().find(|s| s.state == State::Sending) {
             if first.is_none_or(|first| first >= sending.next) {

@@ -360,7 +360,8 @@ impl Spool {
         for (seq, fragment) in self.iter() {
             assert!(fragment.latest >= fragment.ticks, "fragment {seq}");
             assert!(fragment.frames > 0, "fragment {seq} has a frame");
-            assert!(!fragment.complete || fragment.all_present(), "4011 in fragment {seq}");
+            let sound = !fragment.complete || fragment.settled || fragment.all_present();
+            assert!(sound, "4011 in fragment {seq}");
             let free = fragment.settled && fragment.senders == 0;
             assert!(!free || fragment.pinned == 0, "fragment {seq} is freed");
         }

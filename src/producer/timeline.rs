@@ -3,7 +3,7 @@
 //!
 //! | time of the frame | what happens |
 //! | --- | --- |
-//! | given | taken as it is; rounded to ticks once, where the block is written |
+//! | given | taken as it is, up to the year 2262; rounded to ticks once, where the block is written |
 //! | DTS | not used; a missing one is no concern |
 //! | missing, first frame of the track | the time of arrival |
 //! | missing, later | the end of the frame before: its duration, else the track's, else the distance before, else 1 tick |
@@ -51,8 +51,8 @@ impl Clock {
     ) -> Timestamp {
         let tick = Duration::from_nanos(scale.as_nanos());
         let resolved = match (time, self.last) {
-            (Some(time), _) => time,
-            (None, None) => arrival,
+            (Some(time), _) => time.min(LAST),
+            (None, None) => arrival.min(LAST),
             (None, Some(last)) => later(last, self.step.unwrap_or(tick)),
         };
         let distance = self.last.map(|last| resolved.saturating_since(last));
@@ -98,8 +98,11 @@ impl Clock {
     }
 }
 
+/// The last time there is, in the year 2262; sums of ticks stay far from overflow.
+const LAST: Timestamp = Timestamp::from_nanos(i64::MAX as u64);
+
 fn later(time: Timestamp, by: Duration) -> Timestamp {
-    time.checked_add(by).unwrap_or(Timestamp::from_nanos(u64::MAX))
+    time.checked_add(by).map_or(LAST, |time| time.min(LAST))
 }
 
 /// What to do with a block's time.
@@ -226,6 +229,9 @@ mod tests {
         let clock = Clock::default();
         assert_eq!(clock.ticks(Timestamp::from_nanos(1_499_999), MS), 1);
         assert_eq!(clock.ticks(Timestamp::from_nanos(1_500_000), MS), 2);
-        assert_eq!(clock.ticks(Timestamp::from_nanos(u64::MAX), MS), u64::MAX / 1_000_000 + 1);
+        assert_eq!(
+            clock.ticks(Timestamp::from_nanos(u64::MAX), MS),
+            i64::MAX as u64 / 1_000_000 + 1
+        );
     }
 }

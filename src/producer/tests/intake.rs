@@ -91,9 +91,12 @@ fn audio_goes_on_when_video_stalls() {
     b.play(a, 12_000..60_000, 1000, 1);
     let out = b.out();
     assert!(out.contains("<silent 0>") && out.contains(":A "), "{out}");
-    assert!(out.ends_with("1:59000k"), "without video nothing waits: {out}");
-    b.push(v, 59_500, true);
-    assert!(b.out().contains(":V,A"), "and video comes back");
+    assert!(out.ends_with("2:59000k"), "without video nothing waits: {out}");
+    b.ack(2, "P", 0);
+    assert_eq!(b.out(), "2:end");
+    b.end(2, Ok(()));
+    b.push(v, 60_000, true);
+    assert_eq!(b.out(), "3:] open 4@60000 4:V,A 4:[60000 1:60000k", "and video comes back");
 }
 
 #[test]

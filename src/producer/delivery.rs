@@ -436,8 +436,9 @@ impl Delivery {
         let acks = config.persistence != Persistence::SessionEnd;
         let overdue = live.clone().filter_map(|s| s.overdue_at(patience?, acks)).min();
         let grace = live
-            .filter(|session| session.settled(spool))
-            .filter_map(|session| Some(ended_at(session)? + END_GRACE))
+            .filter_map(|session| Some((session, ended_at(session)? + END_GRACE)))
+            .filter(|(session, _)| session.settled(spool))
+            .map(|(_, at)| at)
             .min();
         let retry = self.retry_at.filter(|_| !self.failed);
         let drain = match self.drain {

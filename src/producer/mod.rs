@@ -10,7 +10,9 @@
 //! that takes `now`, the caller
 //! 1. calls [`Producer::poll_action`] until `None` and performs each action,
 //! 2. calls [`Producer::poll_event`] until `None`,
-//! 3. wakes the bodies that got [`Transmit::Wait`] and the pads that got [`PushOutcome::Full`],
+//! 3. wakes the bodies that got [`Transmit::Wait`] (not after [`Producer::poll_transmit`]: two
+//!    waiting bodies would wake each other for ever) and, when [`Producer::has_room`] says so, the
+//!    pads that got [`PushOutcome::Full`],
 //! 4. makes sure that [`Producer::handle_timeout`] is called at [`Producer::next_timeout`]: that
 //!    time may have become earlier (arm a timer anew only then; a timer that fires early is fine).
 //!

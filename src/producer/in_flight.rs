@@ -24,6 +24,8 @@ pub(super) struct Sent {
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     sent: VecDeque<Sent>,
+    /// The number of fragments above which settled ones are looked for behind the front.
+    sweep_above: usize,
 }
 
 /// What an ack may be about.
@@ -67,8 +69,14 @@ impl InFlight {
 
     /// Forgets the fragments that are settled.
     pub(super) fn retain(&mut self, unsettled: impl Fn(Seq) -> bool) {
-        if self.sent.front().is_some_and(|sent| !unsettled(sent.seq)) || self.sent.len() > 64 {
+        while self.sent.front().is_some_and(|sent| sent.complete && !unsettled(sent.seq)) {
+            self.sent.pop_front();
+        }
+        // Those behind the front are looked at when their number has doubled: an ack must not cost
+        // a walk over all that a far-off service has yet to answer.
+        if self.sent.len() > self.sweep_above.max(64) {
             self.sent.retain(|sent| !sent.complete || unsettled(sent.seq));
+            self.sweep_above = self.sent.len() * 2;
         }
     }
 
